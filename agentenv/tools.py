@@ -1,0 +1,237 @@
+"""Tools: a typed Python function, its JSON schema, and calls that cannot crash an episode.
+
+Whatever the model sends — a tool that does not exist, arguments that are not JSON, a wrong type — becomes an
+observation the model can read and correct, with a typed reason that metrics can count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+import inspect
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar, overload
+
+import docstring_parser
+import pydantic
+
+from agentenv.errors import AgentenvError, BoundaryError, nearest
+from agentenv.messages import Message, Part, ToolCall, Wire, tool_result
+from agentenv.threads import call_maybe_blocking
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """What a policy is told about a tool: name, description and JSON schema of its parameters."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+    def to_wire(self) -> Wire:
+        function = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
+        return {"type": "function", "function": function}
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> ToolSpec:
+        function = wire["function"]
+        return cls(function["name"], function.get("description", ""), function.get("parameters", {}))
+
+
+class ToolErrorKind(StrEnum):
+    """Why a tool call gave no result."""
+
+    UNKNOWN_TOOL = "unknown_tool"
+    INVALID_JSON = "invalid_json"
+    INVALID_ARGUMENTS = "invalid_arguments"
+    RAISED = "raised"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutcome:
+    """The result of one call: the message the policy sees, and what went wrong, if anything."""
+
+    call: ToolCall
+    message: Message
+    error: ToolErrorKind | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A callable with the schema derived from its signature.
+
+    `timeout` is in seconds. `inline=True` promises that a plain function is quick and never blocks.
+    """
+
+    spec: ToolSpec
+    function: Callable[..., Any]
+    arguments: type[pydantic.BaseModel]
+    timeout: float
+    inline: bool
+
+    @classmethod
+    def of(
+        cls, function: Callable[..., Any], *, name: str | None = None, timeout: float = 30.0, inline: bool = False
+    ) -> Tool:
+        """Builds a tool from a function with type hints and a docstring (its `Args:` describe the parameters)."""
+        name = name or function.__name__
+        doc = docstring_parser.parse(inspect.getdoc(function) or "")
+        described = {parameter.arg_name: parameter.description for parameter in doc.params}
+        fields: dict[str, Any] = {}
+        hints = inspect.signature(function, eval_str=True).parameters
+        for parameter in hints.values():
+            if parameter.name == "self" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                continue
+            if parameter.annotation is parameter.empty:
+                raise AgentenvError(f"tool {name}: parameter {parameter.name!r} needs a type hint")
+            default = ... if parameter.default is parameter.empty else parameter.default
+            info = pydantic.Field(default, description=described.get(parameter.name))
+            fields[parameter.name] = (parameter.annotation, info)
+        config = pydantic.ConfigDict(extra="forbid")
+        arguments = pydantic.create_model(name, __config__=config, **fields)
+        schema = arguments.model_json_schema()
+        schema.pop("title", None)
+        for property_schema in schema.get("properties", {}).values():
+            property_schema.pop("title", None)
+        description = "\n".join(part for part in (doc.short_description, doc.long_description) if part)
+        return cls(ToolSpec(name, description, schema), function, arguments, timeout, inline)
+
+
+_MARK = "__agentenv_tool__"
+
+
+@overload
+def tool(function: Function, /) -> Function: ...
+@overload
+def tool(*, name: str | None = None, timeout: float = 30.0, inline: bool = False) -> Callable[[Function], Function]: ...
+def tool(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    timeout: float = 30.0,
+    inline: bool = False,
+) -> Any:
+    """Marks a typed function, or a method of a `ChatEnv`, as a tool.
+
+    @tool
+    def add(a: int, b: int) -> int:
+        \"\"\"Adds two numbers.\"\"\"
+        return a + b
+    """
+
+    def mark(marked: Callable[..., Any]) -> Callable[..., Any]:
+        setattr(marked, _MARK, {"name": name, "timeout": timeout, "inline": inline})
+        return marked
+
+    return mark if function is None else mark(function)
+
+
+def marked_tools(owner: object) -> tuple[Tool, ...]:
+    """The tools an object's methods declare, in the order of their definition, base classes first."""
+    names: dict[str, None] = {}
+    for base in reversed(type(owner).__mro__):
+        names.update(dict.fromkeys(key for key, value in vars(base).items() if hasattr(value, _MARK)))
+    bound = [getattr(owner, name) for name in names]
+    return tuple(_bind(method) for method in bound if hasattr(method, _MARK))
+
+
+def _bind(method: Callable[..., Any]) -> Tool:
+    """The method's tool. The schema is built once per function, not once per episode."""
+    function = getattr(method, "__func__", method)
+    return dataclasses.replace(_tool_of(function), function=method)
+
+
+@functools.lru_cache(maxsize=1024)
+def _tool_of(function: Callable[..., Any]) -> Tool:
+    return Tool.of(function, **getattr(function, _MARK))
+
+
+class ToolSet:
+    """The tools an episode offers, by name."""
+
+    def __init__(self, tools: Sequence[Tool | Callable[..., Any]]) -> None:
+        self._tools: dict[str, Tool] = {}
+        for item in tools:
+            made = item if isinstance(item, Tool) else Tool.of(item, **getattr(item, _MARK, {}))
+            if made.spec.name in self._tools:
+                raise AgentenvError(f"two tools are named {made.spec.name!r}")
+            self._tools[made.spec.name] = made
+        self.specs = tuple(made.spec for made in self._tools.values())
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    async def call_all(self, calls: Sequence[ToolCall]) -> list[ToolOutcome]:
+        """Runs the calls of one turn side by side; outcomes come in the order of the calls."""
+        if len(calls) == 1:
+            return [await self.call(calls[0])]
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(self.call(call)) for call in calls]
+        return [task.result() for task in running]
+
+    async def call(self, call: ToolCall) -> ToolOutcome:
+        """Runs one call. Only infrastructure failures (`BoundaryError`) and cancellation escape as exceptions."""
+        started = time.perf_counter()
+        content, error = await self._attempt(call)
+        message = tool_result(call.id, content, call.name)
+        return ToolOutcome(call, message, error, time.perf_counter() - started)
+
+    async def _attempt(self, call: ToolCall) -> tuple[str | tuple[Part, ...], ToolErrorKind | None]:
+        found = self._tools.get(call.name)
+        if found is None:
+            hint = nearest(call.name, self._tools) or f" The tools are: {', '.join(self._tools) or 'none'}."
+            return f"Error: there is no tool {call.name!r}.{hint}", ToolErrorKind.UNKNOWN_TOOL
+        try:
+            raw = json.loads(call.arguments or "{}", parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as problem:
+            return f"Error: the arguments are not valid JSON: {problem}", ToolErrorKind.INVALID_JSON
+        try:
+            arguments = found.arguments.model_validate(raw)
+        except pydantic.ValidationError as problem:
+            return f"Error: {_explain(problem)}", ToolErrorKind.INVALID_ARGUMENTS
+        values = {name: getattr(arguments, name) for name in type(arguments).model_fields}
+        try:
+            async with asyncio.timeout(found.timeout) as limit:
+                result = await call_maybe_blocking(found.function, values, inline=found.inline)
+        except BoundaryError:
+            raise
+        except TimeoutError as problem:
+            if limit.expired():
+                return f"Error: {call.name} gave no answer in {found.timeout:g} s.", ToolErrorKind.TIMEOUT
+            return f"Error: TimeoutError: {problem}", ToolErrorKind.RAISED
+        except Exception as problem:
+            return f"Error: {type(problem).__name__}: {problem}", ToolErrorKind.RAISED
+        return render_result(result), None
+
+
+def render_result(result: object) -> str | tuple[Part, ...]:
+    """What a policy sees of a tool's return value: text and parts as they are, anything else as JSON."""
+    if isinstance(result, str):
+        return result
+    if isinstance(result, Part):
+        return (result,)
+    if isinstance(result, tuple) and result and all(isinstance(part, Part) for part in result):
+        return result
+    return pydantic.TypeAdapter(Any).dump_json(result, fallback=str).decode()
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _explain(problem: pydantic.ValidationError) -> str:
+    lines = []
+    for detail in problem.errors(include_url=False, include_context=False, include_input=False):
+        where = ".".join(str(step) for step in detail["loc"])
+        lines.append(f"{where}: {detail['msg']}" if where else str(detail["msg"]))
+    return "invalid arguments: " + "; ".join(lines)
