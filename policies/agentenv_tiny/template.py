@@ -92,7 +92,7 @@ def render_chat(
 
 def _function_of(item: Mapping[str, Any]) -> Mapping[str, Any]:
     """The function part of a tool or tool call, which clients send bare or wrapped as {"function": ...}."""
-    function: Mapping[str, Any] = item["function"] if "function" in item else item
+    function: Mapping[str, Any] = item.get("function", item)
     return function
 
 

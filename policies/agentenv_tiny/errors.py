@@ -1,0 +1,19 @@
+"""What can go wrong in the embedded policy. Every message says what to do about it."""
+
+from __future__ import annotations
+
+
+class TinyPolicyError(Exception):
+    """Base of the errors raised by `agentenv_tiny`."""
+
+
+class WeightsError(TinyPolicyError):
+    """The weights offered do not fit the model that is served, or hold values that are not finite."""
+
+
+class ContextLengthError(TinyPolicyError, ValueError):
+    """Prompt and requested answer together are longer than the model's context."""
+
+
+class EngineStoppedError(TinyPolicyError):
+    """The sampling thread has stopped or died, so nothing can be generated."""
