@@ -1,0 +1,1 @@
+"""Support shared by the tests and the benchmarks: stand-ins that are used beside the real components, never instead."""
