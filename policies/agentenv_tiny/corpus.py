@@ -1,8 +1,8 @@
 """The default text the tokenizer is trained on: the protocol a tool-calling policy must speak, generated in code.
 
 The corpus decides which character runs become one token. It holds what appears in nearly every prompt and answer
-(digits in pairs, the JSON skeleton of a tool call, arithmetic in words, the commonest English words), so that an episode
-of two tool calls stays near sixty tokens. It is built without a random generator: the same code gives the same tokenizer.
+(digits in pairs, the JSON skeleton of a tool call, arithmetic in words, the commonest English words), so that an
+episode of two tool calls stays near sixty tokens. It is built without a random generator: same code, same tokenizer.
 """
 
 from __future__ import annotations

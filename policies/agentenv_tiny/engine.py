@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 PREFILL_TOKENS = 8192
-"""Prompt tokens run in one step: above it, waiting requests join one step later so that running ones keep their pace."""
+"""Prompt tokens run in one step; above it, waiting requests join a step later, so that running ones keep their pace."""
 PREFIX_TOKENS = 65_536
 """Tokens held by the prefix cache: 128 MiB at the default model size (2 KiB a token)."""
 

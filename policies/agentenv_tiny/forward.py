@@ -15,7 +15,6 @@ from torch.nn import functional
 
 from agentenv_tiny.weights import DecoderWeights
 
-
 _Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """(layer, queries, keys, values), each [tokens, heads, head size], to mixed values of the same shape."""
 
@@ -33,7 +32,7 @@ class SlotDecoder:
     """The model with room for `slots` sequences. Not thread-safe: one thread owns it.
 
     `decode` works on the slots 0..n-1 as one view of the cache, without gathering; keep the sequences in use there with
-    `move`. `weights` may be assigned between calls; cached keys and values then belong to the old weights, so prefill again.
+    `move`. `weights` may be assigned between calls; what is cached then belongs to the old weights, so prefill again.
     """
 
     def __init__(self, weights: DecoderWeights, slots: int) -> None:

@@ -94,7 +94,7 @@ def build_policy(config: TinyConfig | None = None, *, corpus: Iterable[str] | No
 def create_policy(
     folder: str | Path, config: TinyConfig | None = None, *, corpus: Iterable[str] | None = None
 ) -> TinyPolicy:
-    """`build_policy`, saved to `folder` (made if missing). Example: `create_policy("runs/start", TinyConfig(seed=1))`."""
+    """`build_policy`, saved to `folder` (made if missing): `create_policy("runs/start", TinyConfig(seed=1))`."""
     policy = build_policy(config, corpus=corpus)
     policy.save(folder)
     return policy

@@ -14,10 +14,11 @@ import torch
 class SamplingParameters:
     """How one request is sampled; the names and meanings are vLLM's.
 
-    `temperature` 0 (below 1e-5) is greedy. `top_k` 0 or -1 and `top_p` 1 switch the filters off. `seed` fixes the request's noise:
-    the same prompt, weights, parameters and seed give the same tokens in whatever company (up to rounding of the last
-    bit, which matrix products of different height may give); None lets the engine draw one. `top_logprobs` is the
-    number of most likely alternatives reported beside each sampled token. `ignore_eos` samples on to `max_tokens`.
+    `temperature` 0 (below 1e-5) is greedy. `top_k` 0 or -1 and `top_p` 1 switch the filters off. `seed` fixes the
+    request's noise: the same prompt, weights, parameters and seed give the same tokens in whatever company (up to
+    rounding of the last bit, which matrix products of different height may give); None lets the engine draw one.
+    `top_logprobs` is the number of most likely alternatives reported beside each sampled token. `ignore_eos` samples on
+    to `max_tokens`.
     Raises ValueError, naming the parameter, for values out of range.
     """
 
@@ -134,7 +135,8 @@ def uniform_noise(seeds: numpy.ndarray, counters: numpy.ndarray) -> numpy.ndarra
     with numpy.errstate(over="ignore"):
         mixed = _mix(_mix(seeds + _GOLDEN) + (counters + numpy.uint64(1)) * _GOLDEN)
     # 32 bits, centred in their cell: in double precision the product with a cumulative sum stays below the sum.
-    return ((mixed >> numpy.uint64(32)).astype(numpy.float64) + 0.5) * 2.0**-32
+    centred: numpy.ndarray = ((mixed >> numpy.uint64(32)).astype(numpy.float64) + 0.5) * 2.0**-32
+    return centred
 
 
 def _mix(state: numpy.ndarray) -> numpy.ndarray:

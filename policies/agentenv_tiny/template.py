@@ -51,7 +51,7 @@ CHAT_TEMPLATE = (
     "{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|assistant|>' }}{%- endif %}"
 )
-"""Jinja source. The `generation` block marks the assistant's tokens for `apply_chat_template(return_assistant_tokens_mask=True)`."""
+"""Jinja source. Its `generation` block serves `apply_chat_template(return_assistant_tokens_mask=True)`."""
 
 _SYSTEM_ROLES = ("system", "developer")
 _ROLE_TOKENS = {"system": "<|system|>", "developer": "<|system|>", "tool": "<|tool|>"}
@@ -65,8 +65,8 @@ def render_chat(
 ) -> str:
     """Render OpenAI-format messages (content: string or None) exactly as `CHAT_TEMPLATE` does.
 
-    Tool-call arguments given as a string are inserted as they are; any other JSON value is dumped the way the template's
-    `tojson` filter dumps it.
+    Tool-call arguments given as a string are inserted as they are; any other JSON value is dumped the way the
+    template's `tojson` filter dumps it.
 
     >>> render_chat([{"role": "user", "content": "12 times 34"}], add_generation_prompt=True)
     '<|user|>12 times 34<|end|><|assistant|>'

@@ -32,7 +32,7 @@ class DecoderShape:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DecoderShape:
-        """Read a Llama configuration as transformers 4 or 5 writes it; raises WeightsError for what is not served here."""
+        """Read a Llama configuration of transformers 4 or 5; raises WeightsError for what is not served here."""
         rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
         shape = cls(
             layers=config["num_hidden_layers"],
@@ -54,7 +54,7 @@ class DecoderShape:
         )
         if not plain:
             raise WeightsError(
-                "the embedded sampler serves plain Llama models (no grouped heads, no biases, default rotary embedding): "
+                "the embedded sampler serves plain Llama models (no grouped heads or biases, default rotary embedding): "
                 "make one with agentenv_tiny.create_policy, or serve this model with vLLM"
             )
         return shape
@@ -84,7 +84,7 @@ class DecoderWeights:
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, torch.Tensor], shape: DecoderShape) -> DecoderWeights:
-        """Fuse a `LlamaForCausalLM.state_dict()`. Raises WeightsError naming the tensor that is missing or does not fit."""
+        """Fuse a `LlamaForCausalLM.state_dict()`. Raises WeightsError naming the tensor that does not fit."""
         hidden, inner = shape.hidden, shape.intermediate
 
         def take(name: str, *size: int) -> torch.Tensor:
