@@ -1,0 +1,50 @@
+# Every target does its own set-up: a virtual environment in .venv, the packages it needs, and on Debian as root the
+# few system packages. Nothing else has to be installed but make and Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# One wheel for all CPU set-ups: a looser requirement would draw in gigabytes of CUDA packages.
+TORCH  ?= torch==2.13.0
+
+.PHONY: help demo test test-fast check format bench clean
+
+help:            ## what there is to do
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/.demo  ## a language model learns to use a calculator by reinforcement (about five minutes, two cores)
+	$(BIN)/python examples/calculator_demo.py $(ARGS)
+
+test: $(VENV)/.dev   ## the whole test suite
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+test-fast: $(VENV)/.dev  ## the tests that take less than ten seconds each
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
+
+check: $(VENV)/.dev  ## lint, formatting, types, layering
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev  ## every benchmark, side by side with its peers; rewrites the tables of BENCHMARKS.md
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:           ## forget the virtual environments and caches
+	rm -rf $(VENV) .bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(VENV)/.python: scripts/make-venv
+	scripts/make-venv $(PYTHON) $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt "$(TORCH)" --editable ".[train]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt "$(TORCH)" --editable ".[dev]"
+	@touch $@ $(VENV)/.demo
