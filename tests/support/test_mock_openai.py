@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.support.mock_openai import ChatRequest, Fault, FaultRule, MockOpenAI, Reply, ToolCall, detokenise
 from tests.support.mock_openai.wire import END_TOKEN, complete, prompt_token_ids
 
-ADD = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+ADD: Any = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 CALL = Reply(tool_calls=(ToolCall("add", '{"a": 1, "b": 2}'),))
 
 

@@ -1,0 +1,39 @@
+"""Installs each peer, at a fixed version, into a virtual environment of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.processes import PEERS
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A library that ours is compared with."""
+
+    name: str
+    requirements: tuple[str, ...]
+    runner: str
+    """Module run inside its virtual environment."""
+
+    @property
+    def python(self) -> Path:
+        return PEERS / self.name / "bin" / "python"
+
+    def install(self) -> None:
+        """Make the environment unless these very requirements are installed already."""
+        folder, wanted = PEERS / self.name, "\n".join(self.requirements)
+        stamp = folder / "requirements.txt"
+        if stamp.exists() and stamp.read_text() == wanted:
+            return
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        subprocess.run([str(self.python), "-m", "pip", "install", "--quiet", *self.requirements], check=True)
+        stamp.write_text(wanted)
+
+
+VERIFIERS = Peer("verifiers", ("verifiers==0.1.14", "openai==3.52.0"), "benchmarks.peers.verifiers_runner")
+INSPECT = Peer("inspect-ai", ("inspect-ai==0.3.285", "openai==3.52.0"), "benchmarks.peers.inspect_runner")
+PEERS_INSTALLED = (VERIFIERS, INSPECT)
