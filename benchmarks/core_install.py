@@ -20,10 +20,16 @@ import json, resource, sys
 def cpu():
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
-before = cpu()
+start = cpu()
 import agentenv
-print(json.dumps([cpu() - before, [name for name in {HEAVY!r} if name in sys.modules], len(sys.modules)]))
+imported = cpu()
+for name in agentenv.__all__:
+    getattr(agentenv, name)
+everything = cpu()
+drawn_in = [name for name in {HEAVY!r} if name in sys.modules]
+print(json.dumps([imported - start, everything - start, drawn_in, len(sys.modules)]))
 """
+"""The package loads its public names when they are first used, so the import alone would flatter it."""
 
 
 def run(rounds: int = 10) -> Result:
@@ -37,20 +43,20 @@ def run(rounds: int = 10) -> Result:
             json.loads(subprocess.run([str(python), "-c", _PROBE], cwd=folder, check=True, capture_output=True).stdout)
             for _ in range(rounds + 1)
         ][1:]  # the first one writes the byte code
-    cpu = statistics.median(probe[0] for probe in probes)
-    drawn_in = sorted({name for probe in probes for name in probe[1]})
+    alone, everything = (statistics.median(probe[column] for probe in probes) for column in (0, 1))
+    drawn_in = sorted({name for probe in probes for name in probe[2]})
     verdict = (
-        f"The core install is {len(packages)} packages, all it pulls in counted (target: at most {PACKAGES_TARGET}); "
-        f"`import agentenv` takes {cpu:.3f} s of CPU (target: at most {IMPORT_TARGET_S}) and draws in "
-        f"{', '.join(drawn_in) or 'none'} of {', '.join(HEAVY)}."
+        f"The core install is {len(packages)} packages, all it pulls in counted (target: at most {PACKAGES_TARGET}). "
+        f"`import agentenv` takes {alone:.3f} s of CPU, {everything:.3f} s once every public name has been used "
+        f"(target: at most {IMPORT_TARGET_S}), and draws in {', '.join(drawn_in) or 'none'} of {', '.join(HEAVY)}."
     )
     rows = [
         ["packages", str(len(packages)), str(PACKAGES_TARGET)],
-        ["CPU of `import agentenv`, s", f"{cpu:.3f}", str(IMPORT_TARGET_S)],
+        ["CPU of `import agentenv`, s", f"{alone:.3f}", str(IMPORT_TARGET_S)],
+        ["CPU with every public name used, s", f"{everything:.3f}", str(IMPORT_TARGET_S)],
         ["heavy modules drawn in", str(len(drawn_in)), "0"],
-        ["modules loaded", str(probes[0][2]), ""],
     ]
-    data = {"packages": packages, "import_cpu_s": [probe[0] for probe in probes], "drawn_in": drawn_in}
+    data = {"packages": packages, "cpu_s": [probe[:2] for probe in probes], "modules": [probe[3] for probe in probes]}
     return Result("core_install", verdict, Table(["core install", "measured", "target"], rows), data)
 
 
