@@ -28,17 +28,21 @@ PASSING = [
 @pytest.mark.parametrize("fault", PASSING)
 async def test_a_passing_fault_is_tried_again(fault: Fault) -> None:
     clock = Clock()
-    async with MockOpenAI(["fine"], faults=[FaultRule(fault, first_calls=2)]) as server:
-        async with OpenAIPolicy(server.base_url, retry=clock.retry()) as policy:
-            completion = await ask(policy)
+    async with (
+        MockOpenAI(["fine"], faults=[FaultRule(fault, first_calls=2)]) as server,
+        OpenAIPolicy(server.base_url, retry=clock.retry()) as policy,
+    ):
+        completion = await ask(policy)
     assert (completion.message.text, completion.attempts) == ("fine", 3)
     assert len(clock.pauses) == 2
 
 
 async def test_silence_ends_with_the_timeout_and_is_tried_again() -> None:
-    async with MockOpenAI(["fine"], faults=[FaultRule(Fault.NEVER_ANSWERS, first_calls=1)]) as server:
-        async with OpenAIPolicy(server.base_url, timeout=0.1, retry=Clock().retry()) as policy:
-            assert (await ask(policy)).attempts == 2
+    async with (
+        MockOpenAI(["fine"], faults=[FaultRule(Fault.NEVER_ANSWERS, first_calls=1)]) as server,
+        OpenAIPolicy(server.base_url, timeout=0.1, retry=Clock().retry()) as policy,
+    ):
+        assert (await ask(policy)).attempts == 2
 
 
 @pytest.mark.parametrize(
@@ -62,19 +66,23 @@ async def test_a_lasting_fault_is_a_model_error_with_everything_in_it(fault: Fau
 
 
 async def test_an_endpoint_that_only_says_429_is_given_up_too() -> None:
-    async with MockOpenAI(["never"], faults=[FaultRule(Fault.RATE_LIMITED)]) as server:
-        async with OpenAIPolicy(server.base_url, retry=Clock().retry(rate_limited_attempts=5)) as policy:
-            with pytest.raises(ModelError, match="status 429 after 5 attempts"):
-                await ask(policy)
-            assert policy.stats.rate_limited == 5
+    async with (
+        MockOpenAI(["never"], faults=[FaultRule(Fault.RATE_LIMITED)]) as server,
+        OpenAIPolicy(server.base_url, retry=Clock().retry(rate_limited_attempts=5)) as policy,
+    ):
+        with pytest.raises(ModelError, match="status 429 after 5 attempts"):
+            await ask(policy)
+        assert policy.stats.rate_limited == 5
 
 
 async def test_the_total_budget_ends_the_tries_before_their_number_does() -> None:
     clock = Clock()
-    async with MockOpenAI(["never"], faults=[FaultRule(Fault.SERVER_ERROR)]) as server:
-        async with OpenAIPolicy(server.base_url, retry=clock.retry(attempts=1000, budget=60)) as policy:
-            with pytest.raises(ModelError, match="status 500"):
-                await ask(policy)
+    async with (
+        MockOpenAI(["never"], faults=[FaultRule(Fault.SERVER_ERROR)]) as server,
+        OpenAIPolicy(server.base_url, retry=clock.retry(attempts=1000, budget=60)) as policy,
+    ):
+        with pytest.raises(ModelError, match="status 500"):
+            await ask(policy)
     assert 30 < clock.now < 60
 
 
@@ -152,19 +160,23 @@ def test_retry_after_is_read_in_all_its_forms() -> None:
 async def test_retry_after_is_honoured() -> None:
     clock = Clock()
     rule = FaultRule(Fault.RATE_LIMITED_RETRY_AFTER, first_calls=1, retry_after=12.5)
-    async with MockOpenAI(["fine"], faults=[rule]) as server:
-        async with OpenAIPolicy(server.base_url, retry=clock.retry()) as policy:
-            await ask(policy)
+    async with (
+        MockOpenAI(["fine"], faults=[rule]) as server,
+        OpenAIPolicy(server.base_url, retry=clock.retry()) as policy,
+    ):
+        await ask(policy)
     assert clock.pauses == [12.5]
 
 
 async def test_a_retry_after_beyond_the_budget_gives_up_at_once() -> None:
     clock = Clock()
     rule = FaultRule(Fault.RATE_LIMITED_RETRY_AFTER, retry_after=3600)
-    async with MockOpenAI(["never"], faults=[rule]) as server:
-        async with OpenAIPolicy(server.base_url, retry=clock.retry(budget=600)) as policy:
-            with pytest.raises(ModelError, match="status 429 after 1 attempts"):
-                await ask(policy)
+    async with (
+        MockOpenAI(["never"], faults=[rule]) as server,
+        OpenAIPolicy(server.base_url, retry=clock.retry(budget=600)) as policy,
+    ):
+        with pytest.raises(ModelError, match="status 429 after 1 attempts"):
+            await ask(policy)
     assert clock.pauses == []
 
 
@@ -184,9 +196,11 @@ async def test_pauses_grow_twofold_and_are_jittered_up_to_the_longest() -> None:
 
 async def test_the_pauses_do_not_touch_the_global_generator() -> None:
     before = random.getstate()
-    async with MockOpenAI(["fine"], faults=[FaultRule(Fault.SERVER_ERROR, first_calls=2)]) as server:
-        async with OpenAIPolicy(server.base_url, retry=Clock().retry()) as policy:
-            await ask(policy)
+    async with (
+        MockOpenAI(["fine"], faults=[FaultRule(Fault.SERVER_ERROR, first_calls=2)]) as server,
+        OpenAIPolicy(server.base_url, retry=Clock().retry()) as policy,
+    ):
+        await ask(policy)
     assert random.getstate() == before
 
 
