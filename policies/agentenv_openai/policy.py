@@ -69,7 +69,7 @@ class OpenAIPolicy(Policy):
         model: str | None = None,
         *,
         api_key: str | None = None,
-        timeout: float = 300.0,
+        timeout: float = 240.0,
         retry: Retry | None = None,
         max_in_flight: int | None = None,
     ) -> None:
@@ -266,11 +266,14 @@ def make_policy(
     *,
     model: str | None = None,
     api_key: str | None = None,
-    timeout: float = 300.0,
+    timeout: float = 240.0,
+    budget: float = 280.0,
     max_in_flight: int | None = None,
 ) -> OpenAIPolicy:
-    """Any OpenAI-compatible URL: openai:http://127.0.0.1:8000/v1. Options: model, timeout, max_in_flight."""
+    """Any OpenAI-compatible URL: openai:http://127.0.0.1:8000/v1. Options: model, timeout, budget, max_in_flight."""
     base_url = argument or os.environ.get("OPENAI_BASE_URL")
     if not base_url:
         raise ConfigError("say where: --policy openai:http://127.0.0.1:8000/v1, or set OPENAI_BASE_URL")
-    return OpenAIPolicy(base_url, model, api_key=api_key, timeout=timeout, max_in_flight=max_in_flight)
+    return OpenAIPolicy(
+        base_url, model, api_key=api_key, timeout=timeout, retry=Retry(budget=budget), max_in_flight=max_in_flight
+    )

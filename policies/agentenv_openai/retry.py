@@ -43,12 +43,13 @@ class Retry:
         attempts: attempts in all that may fail otherwise than by a 429.
         rate_limited_attempts: attempts that may be answered 429. There are more of these, since finding an
             endpoint's capacity takes some.
-        budget: seconds a call may take in all, pauses included and waiting for admission not.
+        budget: seconds a call may take in all, pauses included and waiting for admission not. A little less than the
+            300 s the rollout engine gives a call, so that a dead endpoint is reported as what it is.
     """
 
     attempts: int = 6
     rate_limited_attempts: int = 40
-    budget: float = 900.0
+    budget: float = 280.0
     first_pause: float = 0.5
     longest_pause: float = 30.0
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
