@@ -10,12 +10,15 @@ import typer
 from agentenv_tiny.model import TinyConfig, create_policy
 
 
+_DEFAULT = TinyConfig()
+
+
 def create(
     folder: Annotated[Path, typer.Argument(help="Where to write it; must not hold a model yet.")],
-    layers: int = TinyConfig.layers,
-    hidden: int = TinyConfig.hidden,
-    heads: int = TinyConfig.heads,
-    context: Annotated[int, typer.Option(help="Most tokens of a conversation.")] = TinyConfig.context,
+    layers: int = _DEFAULT.layers,
+    hidden: int = _DEFAULT.hidden,
+    heads: int = _DEFAULT.heads,
+    context: Annotated[int, typer.Option(help="Most tokens of a conversation.")] = _DEFAULT.context,
     seed: Annotated[int, typer.Option(help="Of the initial weights.")] = 0,
 ) -> None:
     """Makes a fresh, untrained embedded policy, for example: python -m agentenv_tiny runs/start --hidden 64"""
