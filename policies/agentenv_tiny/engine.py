@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 PREFILL_TOKENS = 8192
 """Prompt tokens run in one step; above it, waiting requests join a step later, so that running ones keep their pace."""
-PREFIX_TOKENS = 65_536
-"""Tokens held by the prefix cache: 128 MiB at the default model size (2 KiB a token)."""
+PREFIX_BYTES = 128 * 2**20
+"""Memory of the prefix cache: 65,536 tokens at the default model size (2 KiB a token)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Engine:
         self._version = version
         self._seeds = random.Random(seed)
         self._threads = threads
-        self._prefixes = PrefixCache(end_id, PREFIX_TOKENS if reuse_prefixes else 0)
+        self._prefixes = PrefixCache(end_id, PREFIX_BYTES // self._decoder.bytes_per_token if reuse_prefixes else 0)
         self._wake = threading.Condition()
         self._waiting: deque[ActiveSequence] = deque()
         self._aborted: set[ActiveSequence] = set()
@@ -250,15 +250,18 @@ class Engine:
                 self._wake.wait()
             if self._stopping:
                 return False
-            swaps, self._swap = self._swap, []
+            swaps = list(self._swap)
             aborted, self._aborted = self._aborted, set()
             if aborted:
                 self._waiting = deque(each for each in self._waiting if self._keep_waiting(each, aborted))
             joining = self._take_waiting(len(aborted.intersection(self._running)))
         began = time.perf_counter()
         for weights, version, done in swaps:
-            self._swap_weights(weights, version)
-            done.set_result(None)
+            if done.set_running_or_notify_cancel():
+                self._swap_weights(weights, version)
+                done.set_result(None)
+            with self._wake:
+                self._swap.pop(0)
         self._remove({index: FinishReason.ABORT for index, each in enumerate(self._running) if each in aborted})
         if joining:
             self._join(joining)
@@ -283,24 +286,43 @@ class Engine:
         return joining
 
     def _join(self, joining: list[ActiveSequence]) -> None:
-        """Run the new prompts, from the longest cached prefix on, and sample the first token of each."""
+        """Run the new prompts and sample the first token of each.
+
+        A prompt continues from its longest cached prefix; one that several requests share (the siblings of a group all
+        start alike) runs once and is copied.
+        """
         first = len(self._running)
-        chunks = []
-        for slot, sequence in enumerate(joining, start=first):
-            cached = self._prefixes.find(sequence.prompt_ids)
-            start = 0
-            if cached is not None:
-                self._decoder.restore(slot, cached)
-                start = cached.shape[3]
-            chunks.append(Chunk(slot, start, sequence.prompt_ids[start:]))
-            self._prompt_tokens += len(sequence.prompt_ids)
-            self._reused_tokens += start
-        self._requests += len(joining)
-        self._running.extend(joining)
-        sampler = BatchSampler([each.parameters for each in joining], [each.seed for each in joining])
+        self._running.extend(joining)  # at once, so that a fault below finds them among those to be told
         self._sampler = None
-        draw = sampler.draw(self._decoder.prefill(chunks), [0] * len(joining))
-        self._append(joining, draw, first)
+        chunks: list[Chunk] = []
+        rows: list[int] = []
+        row_of_prompt: dict[tuple[int, ...], int] = {}
+        for slot, sequence in enumerate(joining, start=first):
+            row = row_of_prompt.setdefault(tuple(sequence.prompt_ids), len(chunks))
+            if row == len(chunks):
+                chunks.append(self._chunk(slot, sequence.prompt_ids))
+            rows.append(row)
+        logits = self._decoder.prefill(chunks)
+        for slot, row in enumerate(rows, start=first):
+            if chunks[row].slot != slot:
+                self._decoder.move(chunks[row].slot, slot, len(joining[slot - first].prompt_ids))
+        self._count_joined(joining, chunks)
+        sampler = BatchSampler([each.parameters for each in joining], [each.seed for each in joining])
+        self._append(joining, sampler.draw(logits[rows], [0] * len(joining)), first)
+
+    def _chunk(self, slot: int, prompt_ids: Sequence[int]) -> Chunk:
+        cached = self._prefixes.find(prompt_ids)
+        if cached is None:
+            return Chunk(slot, 0, prompt_ids)
+        self._decoder.restore(slot, cached)
+        start = cached.shape[3]
+        return Chunk(slot, start, prompt_ids[start:])
+
+    def _count_joined(self, joining: Sequence[ActiveSequence], chunks: Sequence[Chunk]) -> None:
+        prompt_tokens = sum(len(each.prompt_ids) for each in joining)
+        self._requests += len(joining)
+        self._prompt_tokens += prompt_tokens
+        self._reused_tokens += prompt_tokens - sum(len(chunk.token_ids) for chunk in chunks)
 
     def _advance(self) -> None:
         """One token for every running sequence."""
@@ -362,12 +384,11 @@ class Engine:
         self._decoder.weights = weights
         self._version = version
         self._prefixes.clear()
-        for start in range(0, len(self._running), 32):
-            chunks = [
-                Chunk(slot, 0, [*each.prompt_ids, *each.token_ids[:-1]])
-                for slot, each in enumerate(self._running[start : start + 32], start=start)
-            ]
-            self._decoder.prefill(chunks)
+        if self._running:
+            sequences = enumerate(self._running)
+            self._decoder.prefill(
+                [Chunk(slot, 0, [*each.prompt_ids, *each.token_ids[:-1]]) for slot, each in sequences]
+            )
 
     # -- answers -------------------------------------------------------------------------------------------------------
 
@@ -390,7 +411,8 @@ class Engine:
             for sequence in (*self._running, *self._waiting):
                 self._say(sequence, sequence.snapshot(FinishReason.ABORT, error))
             for _, _, done in self._swap:
-                done.set_exception(error)
+                if not done.done():
+                    done.set_exception(error)
             self._running.clear()
             self._waiting.clear()
             self._swap.clear()

@@ -15,6 +15,9 @@ from torch.nn import functional
 
 from agentenv_tiny.weights import DecoderWeights
 
+PADDED_SCORES = 2**20
+"""Attention scores of one prefill pass and head, padding included: four megabytes."""
+
 _Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """(layer, queries, keys, values), each [tokens, heads, head size], to mixed values of the same shape."""
 
@@ -47,9 +50,23 @@ class SlotDecoder:
         self._cosine, self._sine = angles.cos(), angles.sin()
         self._positions = torch.arange(shape.context)
 
+    @property
+    def bytes_per_token(self) -> int:
+        """Memory that the keys and values of one token take."""
+        return 2 * self.weights.shape.layers * self.weights.shape.hidden * self._cache.element_size()
+
     @torch.inference_mode()
     def prefill(self, chunks: Sequence[Chunk]) -> torch.Tensor:
-        """Run each chunk's tokens, fill its slot and return the logits after its last token, [chunks, vocabulary]."""
+        """Run each chunk's tokens, fill its slot and return the logits after its last token, [chunks, vocabulary].
+
+        Chunks of like length run together, which bounds the padding: one long prompt does not make the others long.
+        """
+        logits = torch.empty(len(chunks), self.weights.shape.vocabulary)
+        for group in _groups_of_like_length(chunks):
+            logits[group] = self._prefill_group([chunks[index] for index in group])
+        return logits
+
+    def _prefill_group(self, chunks: Sequence[Chunk]) -> torch.Tensor:
         lengths = [len(chunk.token_ids) for chunk in chunks]
         longest, end = max(lengths), max(chunk.start + len(chunk.token_ids) for chunk in chunks)
         rows = torch.repeat_interleave(torch.arange(len(chunks)), torch.tensor(lengths))
@@ -137,3 +154,17 @@ class SlotDecoder:
             gate, up = functional.linear(normed, layer.gate_up).chunk(2, dim=-1)
             states = states + functional.linear(functional.silu(gate) * up, layer.down)
         return functional.rms_norm(states, size, weights.final_norm, epsilon)
+
+
+def _groups_of_like_length(chunks: Sequence[Chunk]) -> list[list[int]]:
+    """Indices of the chunks in groups whose padded attention has at most `PADDED_SCORES` entries a head."""
+    groups: list[list[int]] = []
+    end = 0
+    for index in sorted(range(len(chunks)), key=lambda index: len(chunks[index].token_ids)):
+        length = len(chunks[index].token_ids)  # the longest so far, since they come in order
+        end = max(end, chunks[index].start + length)
+        if not groups or (len(groups[-1]) + 1) * length * end > PADDED_SCORES:
+            groups.append([])
+            end = chunks[index].start + length
+        groups[-1].append(index)
+    return groups

@@ -8,7 +8,6 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from agentenv_tiny.generation import FinishReason, Generation
@@ -31,6 +30,19 @@ class TokenTexts:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.texts = [token.decode(errors="replace") for token in vocabulary.literal_bytes]
         self.bytes = [list(token) for token in vocabulary.literal_bytes]
+        # All of a chat record but the logprob itself, as JSON text: a reply holds one record for every sampled token.
+        self._records = [
+            json.dumps({"token": text, "bytes": data, "top_logprobs": []})[:-1] + ', "logprob": '
+            for text, data in zip(self.texts, self.bytes, strict=True)
+        ]
+
+    def chat_logprobs_text(self, generation: Generation) -> str:
+        """`chat_logprobs` as JSON text, put together from prepared pieces where no alternatives are asked for."""
+        if generation.top_logprobs:
+            return json.dumps(self.chat_logprobs(generation))
+        records = self._records
+        pairs = zip(generation.token_ids, generation.logprobs, strict=True)
+        return '{"content": [' + ", ".join([f"{records[token]}{logprob!r}}}" for token, logprob in pairs]) + "]}"
 
     def chat_logprobs(self, generation: Generation, start: int = 0) -> Json:
         """The `logprobs` of a chat choice for the tokens from `start` on."""
@@ -106,7 +118,7 @@ def usage(generation: Generation) -> Json:
 
 def weight_versions(generation: Generation) -> list[Json]:
     """Which weights sampled which tokens, [start, end) counted from the first sampled token."""
-    return [asdict(span) for span in generation.versions]
+    return [{"version": span.version, "start": span.start, "end": span.end} for span in generation.versions]
 
 
 class EventWriter:

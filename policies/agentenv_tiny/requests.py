@@ -97,6 +97,22 @@ def read_completion(body: Json) -> CompletionRequest:
     return CompletionRequest(prompt=prompt, body=body, options=_options(body, logprobs=asked is not None))  # type: ignore[arg-type]
 
 
+_NEUTRAL: Json = {
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "repetition_penalty": 1,
+    "min_p": 0,
+    "logit_bias": {},
+    "min_tokens": 0,
+    "stop_token_ids": [],
+    "best_of": 1,
+    "echo": False,
+    "continue_final_message": False,
+    "response_format": {"type": "text"},
+}
+"""Fields that would change what is sampled, with the value at which they do not: better refused than ignored."""
+
+
 def read_sampling(body: Json, *, room: int, top_logprobs: int) -> SamplingParameters:
     """The sampling fields; without `max_tokens` the answer may fill the `room` left in the context."""
     stop = body.get("stop")
@@ -105,7 +121,10 @@ def read_sampling(body: Json, *, room: int, top_logprobs: int) -> SamplingParame
         raise RequestError("stop must be a string or a list of strings", param="stop")
     if _typed(body, "n", int, 1) != 1:
         raise RequestError("n must be 1: send one request for each answer", param="n")
-    limit = _typed(body, "max_completion_tokens", int, None) or _typed(body, "max_tokens", int, None)
+    limit = _typed(body, "max_completion_tokens", int, _typed(body, "max_tokens", int, None))
+    for name in _NEUTRAL.keys() & body.keys():
+        if body[name] not in (None, _NEUTRAL[name]):
+            raise RequestError(f"{name} is not supported here: leave it out, or serve this model with vLLM", param=name)
     try:
         return SamplingParameters(
             max_tokens=max(room, 1) if limit is None else limit,

@@ -135,11 +135,12 @@ def uniform_noise(seeds: numpy.ndarray, counters: numpy.ndarray) -> numpy.ndarra
     with numpy.errstate(over="ignore"):
         mixed = _mix(_mix(seeds + _GOLDEN) + (counters + numpy.uint64(1)) * _GOLDEN)
     # 32 bits, centred in their cell: in double precision the product with a cumulative sum stays below the sum.
-    centred: numpy.ndarray = ((mixed >> numpy.uint64(32)).astype(numpy.float64) + 0.5) * 2.0**-32
-    return centred
+    noise: numpy.ndarray = ((mixed >> numpy.uint64(32)).astype(numpy.float64) + 0.5) * 2.0**-32
+    return noise
 
 
 def _mix(state: numpy.ndarray) -> numpy.ndarray:
     state = (state ^ (state >> numpy.uint64(30))) * numpy.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> numpy.uint64(27))) * numpy.uint64(0x94D049BB133111EB)
-    return state ^ (state >> numpy.uint64(31))
+    mixed: numpy.ndarray = state ^ (state >> numpy.uint64(31))
+    return mixed

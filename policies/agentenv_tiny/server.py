@@ -38,6 +38,7 @@ from agentenv_tiny.sampling import SamplingParameters
 from agentenv_tiny.vocabulary import Vocabulary
 
 SERVER_VERSION = "agentenv-tiny 1"
+_NO_LOGPROBS = '"logprobs": null'
 MAX_BODY_BYTES = 16 * 2**20
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -89,7 +90,7 @@ class PolicyServer:
         choice: Json = {
             "index": 0,
             "message": message,
-            "logprobs": self._texts.chat_logprobs(generation) if chat.options.logprobs else None,
+            "logprobs": None,
             "finish_reason": chat_finish_reason(generation.finish_reason or FinishReason.ABORT, message),
         }
         reply = self._reply("chatcmpl", "chat.completion", choice)
@@ -99,7 +100,11 @@ class PolicyServer:
             choice["token_ids"] = generation.token_ids
         if chat.options.return_weight_versions:
             choice["weight_versions"] = weight_versions(generation)
-        return _json(reply)
+        text = json.dumps(reply)
+        if chat.options.logprobs:
+            # Quotes inside JSON strings are escaped, so the first match is the field itself.
+            text = text.replace(_NO_LOGPROBS, '"logprobs": ' + self._texts.chat_logprobs_text(generation), 1)
+        return web.Response(body=text.encode(), content_type="application/json")
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/completions: one prompt, as text or token ids."""

@@ -27,8 +27,9 @@ def build_tokenizer(
 ) -> PreTrainedTokenizerFast:
     """Train the tokenizer on `corpus` (default: `protocol_corpus()`), deterministically.
 
-    The vocabulary is 8 special tokens, the 256 bytes, then the merges learnt from the corpus; it may come out smaller
-    than `vocabulary_size` when the corpus has no more pairs to merge, so size the model by `len(tokenizer)`.
+    The vocabulary is 6 special tokens, the 256 bytes, the merges learnt from the corpus and the 2 tool-call tokens; it
+    may come out smaller than `vocabulary_size` when the corpus has no more pairs to merge, so size the model by
+    `len(tokenizer)`.
     Raises ValueError when `vocabulary_size` has no room for the special tokens and the bytes.
 
     >>> build_tokenizer().decode(build_tokenizer().encode("12 times 34"))
@@ -37,11 +38,12 @@ def build_tokenizer(
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    special_tokens = (PAD_TOKEN, END_TOKEN, *ROLE_TOKENS, *TOOL_CALL_TOKENS)
-    if vocabulary_size < 256 + len(special_tokens):
+    special_tokens = (PAD_TOKEN, END_TOKEN, *ROLE_TOKENS)
+    smallest = 256 + len(special_tokens) + len(TOOL_CALL_TOKENS)
+    if vocabulary_size < smallest:
         raise ValueError(
-            f"vocabulary_size={vocabulary_size} is too small: the 256 bytes and {len(special_tokens)} special tokens "
-            f"need at least {256 + len(special_tokens)}"
+            f"vocabulary_size={vocabulary_size} is too small: the 256 bytes and the tokens of the protocol need at "
+            f"least {smallest}"
         )
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.Sequence(
@@ -52,7 +54,7 @@ def build_tokenizer(
     )
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary_size,
+        vocab_size=vocabulary_size - len(TOOL_CALL_TOKENS),
         show_progress=False,
         special_tokens=[AddedToken(token, normalized=False, special=True) for token in special_tokens],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
@@ -66,6 +68,7 @@ def build_tokenizer(
         model_max_length=context,
         clean_up_tokenization_spaces=False,
     )
+    # Added after training, because a trainer makes every token it is given special, and decoding would drop them.
     tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in TOOL_CALL_TOKENS])
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer

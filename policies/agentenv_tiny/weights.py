@@ -54,7 +54,7 @@ class DecoderShape:
         )
         if not plain:
             raise WeightsError(
-                "the embedded sampler serves plain Llama models (no grouped heads or biases, default rotary embedding): "
+                "the embedded sampler serves plain Llama models (no grouped heads, biases or scaled rotary embedding): "
                 "make one with agentenv_tiny.create_policy, or serve this model with vLLM"
             )
         return shape
