@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agentenv_tiny.errors import ContextLengthError, EngineStoppedError, TinyPolicyError, WeightsError
     from agentenv_tiny.generation import FinishReason, Generation, VersionSpan
     from agentenv_tiny.model import TinyConfig, TinyPolicy, build_policy, create_policy, load_policy
+    from agentenv_tiny.policy import EmbeddedPolicy, make_policy
     from agentenv_tiny.sampling import SamplingParameters
     from agentenv_tiny.template import CHAT_TEMPLATE, render_chat
     from agentenv_tiny.tokenizer import build_tokenizer
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CHAT_TEMPLATE",
     "ContextLengthError",
+    "EmbeddedPolicy",
     "EmbeddedServer",
     "Engine",
     "EngineStatistics",
@@ -41,6 +43,7 @@ __all__ = [
     "build_tokenizer",
     "create_policy",
     "load_policy",
+    "make_policy",
     "render_chat",
 ]
 
@@ -60,6 +63,8 @@ _MODULES = {
     "build_policy": "model",
     "create_policy": "model",
     "load_policy": "model",
+    "EmbeddedPolicy": "policy",
+    "make_policy": "policy",
     "SamplingParameters": "sampling",
     "CHAT_TEMPLATE": "template",
     "render_chat": "template",

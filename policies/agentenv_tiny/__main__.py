@@ -1,38 +1,45 @@
-"""`python -m agentenv_tiny FOLDER`: makes a fresh, untrained embedded policy that transformers and vLLM can load."""
+"""`python -m agentenv_tiny FOLDER`: make an untrained policy there; with `--serve`, serve what the folder holds."""
 
 from __future__ import annotations
 
+import argparse
+import asyncio
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
+from agentenv_tiny.embedded import EmbeddedServer
 from agentenv_tiny.model import TinyConfig, create_policy
 
 
-_DEFAULT = TinyConfig()
+def main() -> None:
+    """Read the command line, make the folder if it holds no model, and serve it if asked."""
+    parser = argparse.ArgumentParser(
+        prog="python -m agentenv_tiny",
+        description=__doc__,
+        epilog="example: python -m agentenv_tiny runs/start --seed 1 --serve --port 8000",
+    )
+    parser.add_argument("folder", type=Path, help="where the policy is, or will be made")
+    parser.add_argument("--serve", action="store_true", help="serve it on the loopback interface until Ctrl-C")
+    parser.add_argument("--port", type=int, default=0, help="port to serve at (default: any free one)")
+    for field in fields(TinyConfig):
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
+    options = vars(parser.parse_args())
+    folder, serve, port = options.pop("folder"), options.pop("serve"), options.pop("port")
+    if not (folder / "config.json").is_file():
+        create_policy(folder, TinyConfig(**options))
+        print(f"made an untrained policy in {folder}")  # noqa: T201
+    if serve:
+        try:
+            asyncio.run(_serve(folder, port))
+        except KeyboardInterrupt:
+            return
 
 
-def create(
-    folder: Annotated[Path, typer.Argument(help="Where to write it; must not hold a model yet.")],
-    layers: int = _DEFAULT.layers,
-    hidden: int = _DEFAULT.hidden,
-    heads: int = _DEFAULT.heads,
-    context: Annotated[int, typer.Option(help="Most tokens of a conversation.")] = _DEFAULT.context,
-    seed: Annotated[int, typer.Option(help="Of the initial weights.")] = 0,
-) -> None:
-    """Makes a fresh, untrained embedded policy, for example: python -m agentenv_tiny runs/start --hidden 64"""
-    if (folder / "config.json").exists():
-        raise typer.BadParameter(f"{folder} already holds a model; name another folder")
-    try:
-        config = TinyConfig(
-            layers=layers, hidden=hidden, intermediate=3 * hidden, heads=heads, context=context, seed=seed
-        )
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-    policy = create_policy(folder, config)
-    typer.echo(f"{policy.model.num_parameters():,} parameters in {folder}")
+async def _serve(folder: Path, port: int) -> None:
+    async with EmbeddedServer(folder, port=port) as server:
+        print(f"serving {server.model_name} at {server.base_url} (Ctrl-C ends it)", flush=True)  # noqa: T201
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    typer.run(create)
+    main()

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentenv_tiny.batch import RunningBatch
 from agentenv_tiny.errors import ContextLengthError, EngineStoppedError
-from agentenv_tiny.forward import Chunk, SlotDecoder
 from agentenv_tiny.generation import ActiveSequence, FinishReason, Generation
-from agentenv_tiny.prefixes import PrefixCache
-from agentenv_tiny.sampling import BatchSampler, Draw, SamplingParameters
+from agentenv_tiny.sampling import SamplingParameters
 from agentenv_tiny.weights import DecoderWeights, read_weights
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 PREFILL_TOKENS = 8192
 """Prompt tokens run in one step; above it, waiting requests join a step later, so that running ones keep their pace."""
-PREFIX_BYTES = 128 * 2**20
-"""Memory of the prefix cache: 65,536 tokens at the default model size (2 KiB a token)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +66,23 @@ class Engine:
         reuse_prefixes: bool = True,
     ) -> None:
         self.shape = weights.shape
-        self._decoder = SlotDecoder(weights, slots)
-        self._end_id = end_id
-        self._token_bytes = token_bytes
-        self._version = version
+        self._batch = RunningBatch(
+            weights,
+            slots=slots,
+            version=version,
+            end_id=end_id,
+            token_bytes=token_bytes,
+            reuse_prefixes=reuse_prefixes,
+        )
         self._seeds = random.Random(seed)
         self._threads = threads
-        self._prefixes = PrefixCache(end_id, PREFIX_BYTES // self._decoder.bytes_per_token if reuse_prefixes else 0)
         self._wake = threading.Condition()
         self._waiting: deque[ActiveSequence] = deque()
         self._aborted: set[ActiveSequence] = set()
         self._swap: list[tuple[DecoderWeights, int, Future[None]]] = []
         self._stopping = False
         self._failure: Exception | None = None
-        self._running: list[ActiveSequence] = []
-        self._sampler: BatchSampler | None = None
-        self._outbox: dict[asyncio.AbstractEventLoop, list[tuple[ActiveSequence, Generation]]] = {}
-        self._steps = self._requests = self._prompt_tokens = self._reused_tokens = self._sampled_tokens = 0
+        self._steps = 0
         self._busy_seconds = 0.0
         self._thread = threading.Thread(target=self._main, name="agentenv-tiny-engine", daemon=True)
 
@@ -118,20 +115,20 @@ class Engine:
     @property
     def version(self) -> int:
         """The version of the weights that sample the next token."""
-        return self._version
+        return self._batch.version
 
     def statistics(self) -> EngineStatistics:
         """A snapshot of the counters, for metrics."""
         return EngineStatistics(
-            running=len(self._running),
+            running=len(self._batch.sequences),
             waiting=len(self._waiting),
             steps=self._steps,
-            requests=self._requests,
-            prompt_tokens=self._prompt_tokens,
-            reused_tokens=self._reused_tokens,
-            sampled_tokens=self._sampled_tokens,
+            requests=self._batch.counts.requests,
+            prompt_tokens=self._batch.counts.prompt_tokens,
+            reused_tokens=self._batch.counts.reused_tokens,
+            sampled_tokens=self._batch.counts.sampled_tokens,
             busy_seconds=self._busy_seconds,
-            weight_version=self._version,
+            weight_version=self._batch.version,
         )
 
     # -- requests, called on an event loop -----------------------------------------------------------------------------
@@ -246,7 +243,7 @@ class Engine:
 
     def _step(self) -> bool:
         with self._wake:
-            while not (self._stopping or self._running or self._waiting or self._swap or self._aborted):
+            while not (self._stopping or self._batch.sequences or self._waiting or self._swap or self._aborted):
                 self._wake.wait()
             if self._stopping:
                 return False
@@ -254,19 +251,19 @@ class Engine:
             aborted, self._aborted = self._aborted, set()
             if aborted:
                 self._waiting = deque(each for each in self._waiting if self._keep_waiting(each, aborted))
-            joining = self._take_waiting(len(aborted.intersection(self._running)))
+            joining = self._take_waiting(len(aborted.intersection(self._batch.sequences)))
         began = time.perf_counter()
         for weights, version, done in swaps:
             if done.set_running_or_notify_cancel():
-                self._swap_weights(weights, version)
+                self._batch.swap_weights(weights, version)
                 done.set_result(None)
             with self._wake:
                 self._swap.pop(0)
-        self._remove({index: FinishReason.ABORT for index, each in enumerate(self._running) if each in aborted})
+        self._batch.abort(aborted)
         if joining:
-            self._join(joining)
-        if self._running:
-            self._advance()
+            self._batch.join(joining)
+        if self._batch.sequences:
+            self._batch.advance()
         self._steps += 1
         self._busy_seconds += time.perf_counter() - began
         self._post()
@@ -274,133 +271,28 @@ class Engine:
 
     def _keep_waiting(self, sequence: ActiveSequence, aborted: set[ActiveSequence]) -> bool:
         if sequence in aborted:
-            self._say(sequence, sequence.snapshot(FinishReason.ABORT))
+            self._batch.say(sequence, sequence.snapshot(FinishReason.ABORT))
         return sequence not in aborted
 
     def _take_waiting(self, freed: int) -> list[ActiveSequence]:
         joining: list[ActiveSequence] = []
-        room, budget = self._decoder.slots - len(self._running) + freed, PREFILL_TOKENS
+        room, budget = self._batch.decoder.slots - len(self._batch.sequences) + freed, PREFILL_TOKENS
         while self._waiting and len(joining) < room and budget > 0:
             joining.append(self._waiting.popleft())
             budget -= len(joining[-1].prompt_ids)
         return joining
 
-    def _join(self, joining: list[ActiveSequence]) -> None:
-        """Run the new prompts and sample the first token of each.
-
-        A prompt continues from its longest cached prefix; one that several requests share (the siblings of a group all
-        start alike) runs once and is copied.
-        """
-        first = len(self._running)
-        self._running.extend(joining)  # at once, so that a fault below finds them among those to be told
-        self._sampler = None
-        chunks: list[Chunk] = []
-        rows: list[int] = []
-        row_of_prompt: dict[tuple[int, ...], int] = {}
-        for slot, sequence in enumerate(joining, start=first):
-            row = row_of_prompt.setdefault(tuple(sequence.prompt_ids), len(chunks))
-            if row == len(chunks):
-                chunks.append(self._chunk(slot, sequence.prompt_ids))
-            rows.append(row)
-        logits = self._decoder.prefill(chunks)
-        for slot, row in enumerate(rows, start=first):
-            if chunks[row].slot != slot:
-                self._decoder.move(chunks[row].slot, slot, len(joining[slot - first].prompt_ids))
-        self._count_joined(joining, chunks)
-        sampler = BatchSampler([each.parameters for each in joining], [each.seed for each in joining])
-        self._append(joining, sampler.draw(logits[rows], [0] * len(joining)), first)
-
-    def _chunk(self, slot: int, prompt_ids: Sequence[int]) -> Chunk:
-        cached = self._prefixes.find(prompt_ids)
-        if cached is None:
-            return Chunk(slot, 0, prompt_ids)
-        self._decoder.restore(slot, cached)
-        start = cached.shape[3]
-        return Chunk(slot, start, prompt_ids[start:])
-
-    def _count_joined(self, joining: Sequence[ActiveSequence], chunks: Sequence[Chunk]) -> None:
-        prompt_tokens = sum(len(each.prompt_ids) for each in joining)
-        self._requests += len(joining)
-        self._prompt_tokens += prompt_tokens
-        self._reused_tokens += prompt_tokens - sum(len(chunk.token_ids) for chunk in chunks)
-
-    def _advance(self) -> None:
-        """One token for every running sequence."""
-        running = self._running
-        if self._sampler is None:
-            self._sampler = BatchSampler([each.parameters for each in running], [each.seed for each in running])
-        logits = self._decoder.decode(
-            [each.token_ids[-1] for each in running], [each.cached_length for each in running]
-        )
-        self._append(running, self._sampler.draw(logits, [len(each.token_ids) for each in running]), 0)
-
-    def _append(self, sequences: Sequence[ActiveSequence], draw: Draw, first: int) -> None:
-        finished: dict[int, FinishReason] = {}
-        version = self._version
-        for row, (sequence, token_id, logprob) in enumerate(zip(sequences, draw.token_ids, draw.logprobs, strict=True)):
-            starts = sequence.version_starts
-            if not starts or starts[-1][0] != version:
-                starts.append((version, len(sequence.token_ids)))
-            sequence.token_ids.append(token_id)
-            sequence.logprobs.append(logprob)
-            if draw.top_logprobs is not None:
-                sequence.top_logprobs.append(draw.top_logprobs[row][: sequence.parameters.top_logprobs])
-            reason = self._finish_reason(sequence, token_id)
-            if reason is not None:
-                finished[first + row] = reason
-            elif sequence.streams:
-                self._say(sequence, sequence.snapshot(None))
-        self._sampled_tokens += len(sequences)
-        self._remove(finished)
-
-    def _finish_reason(self, sequence: ActiveSequence, token_id: int) -> FinishReason | None:
-        parameters = sequence.parameters
-        if token_id == self._end_id and not parameters.ignore_eos:
-            return FinishReason.STOP
-        if parameters.stop:
-            sequence.tail += self._token_bytes[token_id]
-            stops = [text.encode() for text in parameters.stop]
-            if any(stop in sequence.tail for stop in stops):
-                return FinishReason.STOP
-            sequence.tail = sequence.tail[-max(map(len, stops)) :]
-        return FinishReason.LENGTH if len(sequence.token_ids) >= parameters.max_tokens else None
-
-    def _remove(self, finished: Mapping[int, FinishReason]) -> None:
-        """Answer the finished sequences and close the gaps they leave, so that the running ones fill slots 0..n-1."""
-        for index in sorted(finished, reverse=True):
-            sequence, reason = self._running[index], finished[index]
-            if sequence.token_ids and sequence.token_ids[-1] == self._end_id and reason is FinishReason.STOP:
-                prefix = [*sequence.prompt_ids, *sequence.token_ids[:-1]]
-                self._prefixes.store(prefix, self._decoder.export(index, len(prefix)))
-            self._say(sequence, sequence.snapshot(reason))
-            last = self._running.pop()
-            if last is not sequence:
-                self._decoder.move(len(self._running), index, last.cached_length)
-                self._running[index] = last
-        if finished:
-            self._sampler = None
-
-    def _swap_weights(self, weights: DecoderWeights, version: int) -> None:
-        self._decoder.weights = weights
-        self._version = version
-        self._prefixes.clear()
-        if self._running:
-            sequences = enumerate(self._running)
-            self._decoder.prefill(
-                [Chunk(slot, 0, [*each.prompt_ids, *each.token_ids[:-1]]) for slot, each in sequences]
-            )
-
     # -- answers -------------------------------------------------------------------------------------------------------
-
-    def _say(self, sequence: ActiveSequence, generation: Generation) -> None:
-        self._outbox.setdefault(sequence.loop, []).append((sequence, generation))
 
     def _post(self) -> None:
         """Hand over what a step produced with one call for each event loop, since waking a loop is what costs."""
-        outbox, self._outbox = self._outbox, {}
-        for loop, answers in outbox.items():
+        answers, self._batch.answers = self._batch.answers, []
+        outbox: dict[asyncio.AbstractEventLoop, list[tuple[ActiveSequence, Generation]]] = {}
+        for sequence, generation in answers:
+            outbox.setdefault(sequence.loop, []).append((sequence, generation))
+        for loop, batch in outbox.items():
             try:
-                loop.call_soon_threadsafe(_deliver, answers)
+                loop.call_soon_threadsafe(_deliver, batch)
             except RuntimeError:  # the caller's loop is closed: nobody is waiting any more
                 continue
 
@@ -408,12 +300,12 @@ class Engine:
         with self._wake:
             self._stopping = True
             error = EngineStoppedError(f"the sampling thread has ended ({self._failure or 'stopped'})")
-            for sequence in (*self._running, *self._waiting):
-                self._say(sequence, sequence.snapshot(FinishReason.ABORT, error))
+            for sequence in (*self._batch.sequences, *self._waiting):
+                self._batch.say(sequence, sequence.snapshot(FinishReason.ABORT, error))
             for _, _, done in self._swap:
                 if not done.done():
                     done.set_exception(error)
-            self._running.clear()
+            self._batch.sequences.clear()
             self._waiting.clear()
             self._swap.clear()
         self._post()

@@ -301,7 +301,7 @@ async def test_a_fault_in_the_thread_reaches_every_waiting_call_and_ends_the_eng
     def broken(*_: object) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr(engine._decoder, part, broken)
+    monkeypatch.setattr(engine._batch.decoder, part, broken)
     answers = await asyncio.gather(
         *(engine.generate(prompts[0], sampled(seed)) for seed in range(3)), return_exceptions=True
     )

@@ -6,7 +6,9 @@ import asyncio
 import json
 import math
 import shutil
+import signal
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -290,7 +292,7 @@ async def test_health_turns_bad_and_calls_fail_with_503_when_the_engine_has_died
     def broken(*_: object) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr(server._engine._decoder, "prefill", broken)
+    monkeypatch.setattr(server._engine._batch.decoder, "prefill", broken)
     status, reply = await post("/v1/chat/completions", {"messages": MESSAGES})
     assert (status, reply["error"]["type"]) == (503, "server_error")
     async with session.get(url) as response:
@@ -363,3 +365,23 @@ async def test_a_tokenizer_that_is_not_byte_level_is_refused(folder: Path, tmp_p
     (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(TinyPolicyError, match="byte-level"):
         EmbeddedServer(tmp_path)
+
+
+async def test_the_module_makes_a_policy_and_serves_it_until_it_is_interrupted(
+    tmp_path: Path, session: aiohttp.ClientSession
+) -> None:
+    command = (sys.executable, "-m", "agentenv_tiny", str(tmp_path / "start"), "--hidden", "16", "--serve")
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(60):
+            assert b"made an untrained policy" in await process.stdout.readline()
+            url = (await process.stdout.readline()).decode().split()[3]
+            async with session.get(url + "/models") as response:
+                assert (await response.json())["data"][0]["id"] == "start"
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
