@@ -1,0 +1,191 @@
+"""From what attacks earned to what that means: base rates first, blame second.
+
+A yes/no task pays a constant answer half of the time and that is no fault; a puzzle with many solutions may pay
+another task's answer now and then. So a win counts only where the attack did not happen to claim the right answer,
+and how bad it is depends on how often it happens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agentenv.check.attacks import Attack, canonical
+from agentenv.check.catalogue import EXPLANATIONS, Probe
+from agentenv.check.report import Evidence, Finding, Severity, shorten
+
+WIN = 0.9
+"""Share of the reward range from which an attack has won."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Shares of unexplained wins from which a family of attacks is a warning or an error; below, it is info."""
+
+    warning: float
+    error: float
+
+
+_THRESHOLDS = {
+    Probe.PAYS_NOTHING: Thresholds(0.0, 0.1),
+    Probe.OVERRIDE: Thresholds(0.0, 0.2),
+    Probe.GUESS: Thresholds(0.2, 0.5),
+    Probe.LISTING: Thresholds(0.1, 0.2),
+    Probe.ECHO: Thresholds(0.1, 0.2),
+    Probe.HEDGE: Thresholds(0.2, 0.5),
+    Probe.OTHER_ANSWER: Thresholds(0.2, 0.5),
+    Probe.TOOL_ABUSE: Thresholds(0.0, 0.2),
+}
+_PARTIAL = Thresholds(0.3, math.inf)
+_PARTIAL_WORTH_NAMING = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Maps returns to shares of the reward range: 0 at its bottom, 1 at its top."""
+
+    low: float
+    high: float
+
+    def share(self, value: float) -> float:
+        return (value - self.low) / (self.high - self.low)
+
+    @classmethod
+    def of(cls, declared: tuple[float, float], oracle: Sequence[float], silence: Sequence[float]) -> Scale:
+        """The declared range; where it is not finite, from what silence earns to the oracle's best."""
+        low, high = declared
+        if not math.isfinite(low):
+            low = min([*silence, *oracle], default=0.0)
+        if not math.isfinite(high):
+            high = max(oracle, default=low + 1.0)
+        return cls(low, high if high > low else low + 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One attack on one task and what it earned; `right` is the oracle's bare answer, where there is an oracle."""
+
+    task_id: str
+    attack: Attack
+    earned: float
+    right: str | None
+
+    @property
+    def explained(self) -> bool:
+        """Whether the attack claims the right answer, so that paying it is fair."""
+        return self.right is not None and canonical(self.right) in {canonical(claim) for claim in self.attack.claims}
+
+
+def judge_oracle(returns: Sequence[tuple[str, float]], scale: Scale) -> list[Finding]:
+    """`returns` are (task id, the oracle's return)."""
+    short = [(task_id, value) for task_id, value in returns if scale.share(value) < 1.0 - 1e-6]
+    if not short:
+        return []
+    won = sum(scale.share(value) >= WIN for _, value in returns)
+    severity = Severity.INFO if won == len(returns) else Severity.WARNING if won else Severity.ERROR
+    task_id, value = min(short, key=lambda pair: pair[1])
+    detail = f"the top of the range is {scale.high:g}"
+    return [_finding(Probe.ORACLE_FAILS, severity, len(short), len(returns), Evidence(
+        task_id=task_id, reward=value, detail=detail))]  # fmt: skip
+
+
+def judge_constant(tries: Sequence[Try], oracle: Sequence[float]) -> list[Finding]:
+    """Whether everything, the oracle included, earns the same."""
+    earned = {round(value, 9) for value in (*oracle, *(one.earned for one in tries))}
+    plain = {one.attack.message.text for one in tries}
+    if len(earned) != 1 or len(plain) < 5 or not oracle:
+        return []
+    example = tries[-1]
+    evidence = Evidence(
+        task_id=example.task_id,
+        attack=example.attack.name,
+        answer=sent(example.attack),
+        expected=None if example.right is None else shorten(example.right),
+        reward=example.earned,
+    )
+    return [_finding(Probe.CONSTANT_REWARD, Severity.ERROR, len(tries), len(tries), evidence)]
+
+
+def judge_attacks(tries: Sequence[Try], scale: Scale) -> list[Finding]:
+    """One finding per family of attacks that is paid, led by its most successful attack."""
+    findings = []
+    by_family: dict[Probe, dict[str, list[Try]]] = {}
+    for one in tries:
+        if one.attack.family in _THRESHOLDS:
+            by_family.setdefault(one.attack.family, {}).setdefault(one.attack.pair or one.attack.name, []).append(one)
+    for family, attacks in by_family.items():
+        cases = {name: _cases(found) for name, found in attacks.items()}
+        findings += _winners(family, cases, scale)
+    partial = by_family.get(Probe.PAYS_NOTHING, {})
+    if not any(finding.probe is Probe.PAYS_NOTHING for finding in findings):
+        findings += _partial({name: _cases(found) for name, found in partial.items()}, scale)
+    return findings
+
+
+def _cases(tries: Sequence[Try]) -> list[Try]:
+    """The tries whose payment would be unfair; of a pair on one task, the half that earned less."""
+    least: dict[str, Try] = {}
+    singles = []
+    for one in tries:
+        if not one.attack.pair:
+            singles.append(one)
+        elif one.task_id not in least or one.earned < least[one.task_id].earned:
+            least[one.task_id] = one
+    return [one for one in (*singles, *least.values()) if not one.explained]
+
+
+def _winners(family: Probe, attacks: dict[str, list[Try]], scale: Scale) -> list[Finding]:
+    wins = {name: [one for one in cases if scale.share(one.earned) >= WIN] for name, cases in attacks.items()}
+    paid = [name for name in wins if wins[name]]
+    if not paid:
+        return []
+    rates = {name: len(wins[name]) / len(attacks[name]) for name in paid}
+    worst = max(paid, key=lambda name: (rates[name], len(wins[name])))
+    limits = _THRESHOLDS[family]
+    rate, example = rates[worst], wins[worst][0]
+    severity = Severity.ERROR if rate >= limits.error else Severity.WARNING if rate >= limits.warning else Severity.INFO
+    also = ", ".join(name for name in paid if name != worst)
+    evidence = Evidence(
+        task_id=example.task_id,
+        attack=worst,
+        answer=sent(example.attack),
+        expected=None if example.right is None else shorten(example.right),
+        reward=example.earned,
+        detail=f"also paid: {shorten(also)}" if also else "",
+    )
+    return [_finding(family, severity, len(wins[worst]), len(attacks[worst]), evidence)]
+
+
+def _partial(attacks: dict[str, list[Try]], scale: Scale) -> list[Finding]:
+    """Whether an answer without content earns a sizeable part of the reward on average."""
+    means = {
+        name: math.fsum(scale.share(one.earned) for one in cases) / len(cases)
+        for name, cases in attacks.items()
+        if cases
+    }
+    if not means or (best := max(means.values())) < _PARTIAL_WORTH_NAMING:
+        return []
+    worst = max(means, key=lambda name: means[name])
+    example = max(attacks[worst], key=lambda one: one.earned)
+    evidence = Evidence(
+        task_id=example.task_id,
+        attack=worst,
+        answer=sent(example.attack),
+        reward=example.earned,
+        detail=f"{best:.0%} of the range on average",
+    )
+    severity = Severity.WARNING if best >= _PARTIAL.warning else Severity.INFO
+    return [_finding(Probe.PARTIAL_PAY, severity, len(attacks[worst]), len(attacks[worst]), evidence)]
+
+
+def sent(attack: Attack) -> str:
+    """What an attack sends, as one line."""
+    message = attack.message
+    calls = " ".join(f"{call.name}({call.arguments})" for call in message.tool_calls)
+    return shorten(calls or message.text) or "(nothing)"
+
+
+def _finding(probe: Probe, severity: Severity, seen: int, trials: int, evidence: Evidence) -> Finding:
+    summary = EXPLANATIONS[probe].meaning
+    return Finding(probe=probe, severity=severity, summary=summary, seen=seen, trials=trials, evidence=evidence)
