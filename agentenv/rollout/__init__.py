@@ -1,0 +1,22 @@
+"""The barrier-free rollout engine: episodes in, records out, nobody waits for anybody else."""
+
+from agentenv.rollout.config import RetryConfig, RolloutConfig
+from agentenv.rollout.engine import RolloutEngine
+from agentenv.rollout.journal import DuplicateEpisodeError, Journal, JournalError
+from agentenv.rollout.lag import Stall
+from agentenv.rollout.request import EpisodeRequest, derive_seed, group_requests
+from agentenv.rollout.stats import RolloutStats
+
+__all__ = [
+    "DuplicateEpisodeError",
+    "EpisodeRequest",
+    "Journal",
+    "JournalError",
+    "RetryConfig",
+    "RolloutConfig",
+    "RolloutEngine",
+    "RolloutStats",
+    "Stall",
+    "derive_seed",
+    "group_requests",
+]

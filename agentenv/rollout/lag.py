@@ -1,0 +1,173 @@
+"""Who blocks the event loop, and for how long: a heartbeat on the loop and a thread that watches it.
+
+Python code that blocks (a `time.sleep`, a synchronous HTTP call, a long loop) stops every episode at once. Nothing
+can take the time back, but two things can be done: name the code, and see to it that nobody else is charged for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import selectors
+import sys
+import sysconfig
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+_LOG = logging.getLogger("agentenv.rollout")
+_PERIOD = 0.05
+_WARN_WHILE_BLOCKED = 2.0
+_CORE = str(Path(__file__).parent.parent) + os.sep
+_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """One time the event loop was not free.
+
+    Attributes:
+        where: the call that blocked, e.g. ``"slow-v0.step"``; `None` where no single call did (plain overload, or
+            the whole machine was busy).
+        code: the line it stood on, as ``"slow.py:12 in step"``; `""` when unknown.
+        seconds: how long, beyond the heartbeat's period.
+        at: when it was over, in seconds since the epoch.
+    """
+
+    where: str | None
+    code: str
+    seconds: float
+    at: float
+
+    def __str__(self) -> str:
+        place = f" at {self.code}" if self.code else ""
+        return f"{self.where or 'no single call'} blocked the event loop for {self.seconds:.2f} s{place}"
+
+
+class Culprit(Protocol):
+    """A call that can be charged for a stall."""
+
+    @property
+    def where(self) -> str: ...
+
+    def charge(self, stall: Stall) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    time: float
+    task: asyncio.Task[object] | None
+    code: str
+
+
+class LoopMonitor:
+    """A clock for deadlines that stands still while the loop is blocked, and a record of who blocked it.
+
+    Args:
+        threshold: seconds the loop may be late before it counts as blocked.
+        culprit_of: finds the call a task works for, if it is one of the engine's. Called from another thread.
+    """
+
+    def __init__(
+        self, threshold: float, culprit_of: Callable[[asyncio.Task[object]], Culprit | None] = lambda task: None
+    ) -> None:
+        self.stalled = 0.0
+        """Seconds the loop has been blocked so far, all stalls together."""
+        self.on_stall: Callable[[Stall], None] = lambda stall: None
+        self._threshold = threshold
+        self._culprit_of = culprit_of
+        self._samples: list[_Sample] = []
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._beat = self._loop.time()
+        self._heart = self._loop.call_later(_PERIOD, self._on_beat)
+        self._watchdog = threading.Thread(target=self._watch, name="agentenv-loop-watchdog", daemon=True)
+        self._watchdog.start()
+
+    def stop(self) -> None:
+        self._heart.cancel()
+        self._stop.set()
+
+    def now(self) -> float:
+        """Seconds on a monotonic clock that left out every stall."""
+        now = self._loop.time()
+        if now - self._beat > _PERIOD + self._threshold:
+            # Deadlines that fell due during a stall run before the late heartbeat does, so whoever looks first tells.
+            self._tell(now)
+        return now - self.stalled
+
+    def _on_beat(self) -> None:
+        self.now()
+        self._beat = self._loop.time()
+        self._heart = self._loop.call_later(_PERIOD, self._on_beat)
+
+    def _tell(self, now: float) -> None:
+        began, self._beat = self._beat, now
+        seconds = now - began - _PERIOD
+        self.stalled += seconds
+        samples = [sample for sample in self._samples if sample.time > began]
+        self._samples = []
+        task, code = _blame(samples)
+        culprit = self._culprit_of(task) if task is not None else None
+        where = culprit.where if culprit is not None else task.get_name() if task is not None else None
+        stall = Stall(where, code, seconds, time.time())
+        _LOG.warning("%s", stall)
+        if culprit is not None:
+            culprit.charge(stall)
+        self.on_stall(stall)
+
+    def _watch(self) -> None:
+        tick = min(self._threshold / 5, 0.2)
+        warned = 0.0
+        while not self._stop.wait(tick):
+            began, now = self._beat, self._loop.time()
+            if now - began <= _PERIOD + self._threshold / 2:
+                continue
+            self._sample(now)
+            if now - began > _WARN_WHILE_BLOCKED and warned != began and self._samples:
+                # Said from here because a loop that is blocked for good never gets to say it.
+                warned = began
+                _LOG.warning("the event loop is blocked since %.1f s at %s", now - began, self._samples[-1].code)
+
+    def _sample(self, now: float) -> None:
+        frame = sys._current_frames().get(self._loop_thread)
+        if frame is None or self._loop.is_closed():
+            return
+        self._samples.append(_Sample(now, asyncio.current_task(self._loop), _describe(frame)))
+        if len(self._samples) > 100:
+            del self._samples[1:50]
+
+
+def _blame(samples: list[_Sample]) -> tuple[asyncio.Task[object] | None, str]:
+    """The task that was running in most samples, and where. Many tasks in turn are overload and nobody's fault."""
+    if not samples:
+        return None, ""
+    task, count = Counter(sample.task for sample in samples).most_common(1)[0]
+    if count * 2 <= len(samples):
+        return None, ""
+    return task, Counter(sample.code for sample in samples if sample.task is task).most_common(1)[0][0]
+
+
+def _describe(frame: FrameType | None) -> str:
+    """The innermost line that is somebody's own code, rather than a library's or agentenv's."""
+    innermost: list[str] = ["", "", ""]
+    if frame is not None and frame.f_code.co_filename == selectors.__file__:
+        return ""  # the loop waits as it should: what was late is the machine
+    while frame is not None:
+        path = frame.f_code.co_filename
+        installed = path.startswith(_INSTALLED) or path.startswith("<")
+        rank = 0 if not installed and not path.startswith(_CORE) else 1 if not path.startswith(_CORE) else 2
+        if not innermost[rank]:
+            innermost[rank] = f"{path}:{frame.f_lineno} in {frame.f_code.co_name}"
+        frame = frame.f_back
+    own, library, core = innermost
+    return own or library or core

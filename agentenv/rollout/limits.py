@@ -1,0 +1,237 @@
+"""Deadlines for calls to code that is not ours: every one in a task of its own, none awaited for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from agentenv.errors import EpisodeTimeout
+from agentenv.outcome import StopReason
+from agentenv.rollout.lag import LoopMonitor, Stall
+
+Result = TypeVar("Result")
+
+_LOG = logging.getLogger("agentenv.rollout")
+_CURRENT: ContextVar[_Call | None] = ContextVar("agentenv_rollout_call", default=None)
+
+
+class OutOfTime(EpisodeTimeout):
+    """A call did not answer in time; `reason` says whether its own limit or the episode's budget ran out."""
+
+    def __init__(self, message: str, reason: StopReason) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Budget:
+    """An episode's time: runs on the loop's clock, stands still while others block the loop.
+
+    Args:
+        clock: the shared clock without stalls.
+        seconds: how much there is.
+    """
+
+    __slots__ = ("_charged", "_clock", "_deadline", "seconds", "stalls")
+
+    def __init__(self, clock: LoopMonitor, seconds: float) -> None:
+        self._clock = clock
+        self._charged = 0.0
+        self._deadline = clock.now() + seconds
+        self.seconds = seconds
+        self.stalls: list[Stall] = []
+        """The stalls this episode caused itself; they do count against it."""
+
+    def now(self) -> float:
+        """Seconds on this episode's own clock."""
+        return self._clock.now() + self._charged
+
+    @property
+    def left(self) -> float:
+        """Seconds left; negative when overdrawn."""
+        return self._deadline - self.now()
+
+    def charge(self, stall: Stall) -> None:
+        self._charged += stall.seconds
+        self.stalls.append(stall)
+
+
+class _Call:
+    """One running call: its task, its timer, and the future that says it is over one way or another."""
+
+    __slots__ = ("_deadline", "_grace", "_loop", "_timer", "abandoned", "budget", "expired", "over", "task", "where")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        function: Callable[[], Awaitable[Any]],
+        where: str,
+        seconds: float,
+        budget: Budget,
+        grace: float,
+    ) -> None:
+        self._loop = loop
+        self._grace = grace
+        self._deadline = budget.now() + seconds
+        self.where = where
+        self.budget = budget
+        self.expired = False
+        self.abandoned = False
+        self.over: asyncio.Future[None] = loop.create_future()
+        _CURRENT.set(self)
+        self.task: asyncio.Task[Any] = loop.create_task(_contain(function), name=where)
+        self.task.add_done_callback(self._on_done)
+        self._timer = loop.call_later(seconds, self._on_deadline)
+
+    def charge(self, stall: Stall) -> None:
+        self.budget.charge(stall)
+
+    def stop(self) -> None:
+        """Tells the task to stop and gives it the grace period to do so."""
+        self._timer.cancel()
+        if self.over.done():
+            self.over = self._loop.create_future()
+        if self.task.done():
+            self.over.set_result(None)
+            return
+        self.task.cancel()
+        self._timer = self._loop.call_later(self._grace, self.abandon)
+
+    def abandon(self) -> None:
+        """Stops waiting for a task that ignores cancellation."""
+        self.abandoned = not self.task.done()
+        if not self.over.done():
+            self.over.set_result(None)
+
+    def settle(self) -> None:
+        """Ends the bookkeeping; `expired` is final afterwards."""
+        self._timer.cancel()
+        self.expired = self.expired or self.budget.now() > self._deadline
+
+    def _on_done(self, task: asyncio.Task[Any]) -> None:
+        _retrieve(task)
+        if not self.over.done():
+            self.over.set_result(None)
+
+    def _on_deadline(self) -> None:
+        left = self._deadline - self.budget.now()
+        if left > 0:  # others blocked the loop meanwhile, which is not this call's fault
+            self._timer = self._loop.call_later(left, self._on_deadline)
+            return
+        self.expired = True
+        self.stop()
+
+
+class Limits:
+    """Runs calls under deadlines on one event loop, and keeps account of those that would not stop.
+
+    Args:
+        stall_threshold: see `RolloutConfig`.
+        cancel_grace: see `RolloutConfig`.
+    """
+
+    def __init__(self, stall_threshold: float, cancel_grace: float) -> None:
+        self.clock = LoopMonitor(stall_threshold, call_of)
+        self.abandoned: list[str] = []
+        """Every call given up on because it ignored cancellation, by name, oldest first."""
+        self._grace = cancel_grace
+        self._runaways: dict[asyncio.Task[Any], str] = {}
+
+    @property
+    def runaways(self) -> list[str]:
+        """The abandoned calls that are still running."""
+        return list(self._runaways.values())
+
+    async def call(
+        self, function: Callable[[], Awaitable[Result]], where: str, seconds: float, budget: Budget
+    ) -> Result:
+        """Awaits `function()` for at most `seconds` and at most what is left of `budget`.
+
+        The call runs in its own task: neither its cancelling itself nor its ignoring a cancellation reaches the
+        caller. Cancelling the caller stops the call, waits out its grace period and raises `CancelledError`.
+
+        Raises:
+            OutOfTime: one of the two limits ran out.
+            Exception: whatever the function raised.
+        """
+        left = budget.left
+        whole = left < seconds
+        if left <= 0:
+            raise OutOfTime(f"{where} was not begun: {_spent(budget)}", StopReason.EPISODE_TIMEOUT)
+        call = _Call(asyncio.get_running_loop(), function, where, min(seconds, left), budget, self._grace)
+        try:
+            await call.over
+        except asyncio.CancelledError:
+            call.stop()
+            try:
+                await call.over
+            except asyncio.CancelledError:
+                call.abandon()
+            raise
+        finally:
+            call.settle()
+            if call.abandoned:
+                self._let_go(call)
+        if call.expired:
+            if whole:
+                raise OutOfTime(f"{where} was cut off: {_spent(budget)}", StopReason.EPISODE_TIMEOUT)
+            raise OutOfTime(f"{where} gave no answer in {seconds:g} s", StopReason.CALL_TIMEOUT)
+        if call.task.cancelled():
+            raise RuntimeError("it raised CancelledError although nobody had cancelled it")
+        result: Result = call.task.result()
+        return result
+
+    def _let_go(self, call: _Call) -> None:
+        _LOG.warning("%s ignored its cancellation for %g s and was abandoned", call.where, self._grace)
+        self.abandoned.append(call.where)
+        self._runaways[call.task] = call.where
+        call.task.add_done_callback(self._on_runaway_done)
+        coroutine = call.task.get_coro()
+        if coroutine is not None:
+            # GeneratorExit ends most coroutines that swallow CancelledError; without it asyncio.run, which awaits
+            # every task at its end, would hang on them. What survives even this stays on the list.
+            with contextlib.suppress(Exception):
+                coroutine.close()
+        call.task.cancel()
+
+    def _on_runaway_done(self, task: asyncio.Task[Any]) -> None:
+        self._runaways.pop(task, None)
+        _retrieve(task)
+
+
+def call_of(task: asyncio.Task[Any]) -> _Call | None:
+    """The call a task works for: its own, or that of the task that started it."""
+    get_context = getattr(task, "get_context", None)  # Python 3.12 and later
+    if get_context is not None:
+        found: _Call | None = get_context().get(_CURRENT)
+        return found
+    # Before that, the context a task was started in is kept with its done callbacks: TaskGroup, gather and wait all
+    # add one, and so does _Call.
+    for _, context in getattr(task, "_callbacks", None) or ():
+        found = context.get(_CURRENT)
+        if found is not None:
+            return found
+    return None
+
+
+async def _contain(function: Callable[[], Awaitable[Result]]) -> Result:
+    """Awaits `function()`; makes exceptions that would end the event loop (`sys.exit()` in a game) ordinary ones."""
+    try:
+        return await function()
+    except (Exception, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Keeps asyncio from reporting an exception as lost that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _spent(budget: Budget) -> str:
+    return f"the episode's {budget.seconds:g} s were spent"
