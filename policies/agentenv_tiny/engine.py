@@ -251,7 +251,6 @@ class Engine:
             aborted, self._aborted = self._aborted, set()
             if aborted:
                 self._waiting = deque(each for each in self._waiting if self._keep_waiting(each, aborted))
-            joining = self._take_waiting(len(aborted.intersection(self._batch.sequences)))
         began = time.perf_counter()
         for weights, version, done in swaps:
             if done.set_running_or_notify_cancel():
@@ -260,7 +259,7 @@ class Engine:
             with self._wake:
                 self._swap.pop(0)
         self._batch.abort(aborted)
-        if joining:
+        if joining := self._take_waiting():
             self._batch.join(joining)
         if self._batch.sequences:
             self._batch.advance()
@@ -274,12 +273,13 @@ class Engine:
             self._batch.say(sequence, sequence.snapshot(FinishReason.ABORT))
         return sequence not in aborted
 
-    def _take_waiting(self, freed: int) -> list[ActiveSequence]:
+    def _take_waiting(self) -> list[ActiveSequence]:
         joining: list[ActiveSequence] = []
-        room, budget = self._batch.decoder.slots - len(self._batch.sequences) + freed, PREFILL_TOKENS
-        while self._waiting and len(joining) < room and budget > 0:
-            joining.append(self._waiting.popleft())
-            budget -= len(joining[-1].prompt_ids)
+        room, budget = self._batch.decoder.slots - len(self._batch.sequences), PREFILL_TOKENS
+        with self._wake:
+            while self._waiting and len(joining) < room and budget > 0:
+                joining.append(self._waiting.popleft())
+                budget -= len(joining[-1].prompt_ids)
         return joining
 
     # -- answers -------------------------------------------------------------------------------------------------------

@@ -71,7 +71,11 @@ class SlotDecoder:
         longest, end = max(lengths), max(chunk.start + len(chunk.token_ids) for chunk in chunks)
         rows = torch.repeat_interleave(torch.arange(len(chunks)), torch.tensor(lengths))
         columns = torch.cat([self._positions[:length] for length in lengths])
-        slot_of_chunk = torch.tensor([chunk.slot for chunk in chunks])
+        slot_list = [chunk.slot for chunk in chunks]
+        slot_of_chunk = torch.tensor(slot_list)
+        # Neighbouring slots are read in place; only scattered ones need a copy of their cache.
+        in_place = slot_list == list(range(slot_list[0], slot_list[0] + len(chunks)))
+        where = slice(slot_list[0], slot_list[0] + len(chunks)) if in_place else slot_of_chunk
         start_of_chunk = torch.tensor([chunk.start for chunk in chunks])
         slots, positions = slot_of_chunk[rows], start_of_chunk[rows] + columns
         token_ids = torch.tensor([token for chunk in chunks for token in chunk.token_ids])
@@ -88,8 +92,8 @@ class SlotDecoder:
             padded[rows, columns] = queries
             mixed = functional.scaled_dot_product_attention(
                 padded.transpose(1, 2),
-                self._cache[0, layer, slot_of_chunk, :, :end],
-                self._cache[1, layer, slot_of_chunk, :, :end],
+                self._cache[0, layer, where, :, :end],
+                self._cache[1, layer, where, :, :end],
                 attn_mask=mask,
             )
             return mixed.transpose(1, 2)[rows, columns]
@@ -157,7 +161,14 @@ class SlotDecoder:
 
 
 def _groups_of_like_length(chunks: Sequence[Chunk]) -> list[list[int]]:
-    """Indices of the chunks in groups whose padded attention has at most `PADDED_SCORES` entries a head."""
+    """Indices of the chunks in groups whose padded attention has at most `PADDED_SCORES` entries a head.
+
+    If all fit into one group they stay in order, so that their slots do.
+    """
+    longest = max(len(chunk.token_ids) for chunk in chunks)
+    last = max(chunk.start + len(chunk.token_ids) for chunk in chunks)
+    if len(chunks) * longest * last <= PADDED_SCORES:
+        return [list(range(len(chunks)))]
     groups: list[list[int]] = []
     end = 0
     for index in sorted(range(len(chunks)), key=lambda index: len(chunks[index].token_ids)):
