@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from agentenv_tiny.embedded import EmbeddedServer
     from agentenv_tiny.engine import Engine, EngineStatistics
-    from agentenv_tiny.errors import ContextLengthError, EngineStoppedError, TinyPolicyError, WeightsError
+    from agentenv_tiny.errors import ContextLengthError, EngineStoppedError, PromptError, TinyPolicyError, WeightsError
     from agentenv_tiny.generation import FinishReason, Generation, VersionSpan
     from agentenv_tiny.model import TinyConfig, TinyPolicy, build_policy, create_policy, load_policy
     from agentenv_tiny.policy import EmbeddedPolicy, make_policy
@@ -33,6 +33,7 @@ __all__ = [
     "EngineStoppedError",
     "FinishReason",
     "Generation",
+    "PromptError",
     "SamplingParameters",
     "TinyConfig",
     "TinyPolicy",
@@ -53,6 +54,7 @@ _MODULES = {
     "EngineStatistics": "engine",
     "ContextLengthError": "errors",
     "EngineStoppedError": "errors",
+    "PromptError": "errors",
     "TinyPolicyError": "errors",
     "WeightsError": "errors",
     "FinishReason": "generation",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentenv_tiny.batch import RunningBatch
-from agentenv_tiny.errors import ContextLengthError, EngineStoppedError
+from agentenv_tiny.errors import ContextLengthError, EngineStoppedError, PromptError
 from agentenv_tiny.generation import ActiveSequence, FinishReason, Generation
 from agentenv_tiny.sampling import SamplingParameters
 from agentenv_tiny.weights import DecoderWeights, read_weights
@@ -189,11 +189,11 @@ class Engine:
         return sequence
 
     def check_length(self, prompt_ids: Sequence[int], max_tokens: int) -> None:
-        """Raise ContextLengthError, saying by how much, or ValueError for an empty prompt or unknown ids."""
+        """Raise ContextLengthError, saying by how much, or PromptError for an empty prompt or unknown ids."""
         if not prompt_ids:
-            raise ValueError("the prompt is empty: at least one token is needed to continue from")
+            raise PromptError("the prompt is empty: at least one token is needed to continue from")
         if min(prompt_ids) < 0 or max(prompt_ids) >= self.shape.vocabulary:
-            raise ValueError(f"the prompt holds token ids outside 0..{self.shape.vocabulary - 1}")
+            raise PromptError(f"the prompt holds token ids outside 0..{self.shape.vocabulary - 1}")
         if len(prompt_ids) + max_tokens > self.shape.context:
             raise ContextLengthError(
                 f"This model's maximum context length is {self.shape.context} tokens. However, you requested "

@@ -11,7 +11,11 @@ class WeightsError(TinyPolicyError):
     """The weights offered do not fit the model that is served, or hold values that are not finite."""
 
 
-class ContextLengthError(TinyPolicyError, ValueError):
+class PromptError(TinyPolicyError, ValueError):
+    """The prompt is not one the model can read: it is empty, or holds ids outside the vocabulary."""
+
+
+class ContextLengthError(PromptError):
     """Prompt and requested answer together are longer than the model's context."""
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,8 +50,9 @@ class TinyPolicy:
 
     def save(self, folder: str | Path) -> Path:
         """Write config, generation config, safetensors weights, tokenizer and chat template to `folder`."""
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        with _without_progress_bars():
+            self.model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
         return Path(folder)
 
 
@@ -108,5 +110,20 @@ def load_policy(folder: str | Path) -> TinyPolicy:
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} holds no policy (config.json is missing): make one with create_policy")
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with _without_progress_bars():
+        model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
     return TinyPolicy(model.eval(), AutoTokenizer.from_pretrained(folder))
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """Two megabytes need no bar, least of all in the middle of a training run's own; the setting is put back."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -136,7 +136,7 @@ def read_sampling(body: Json, *, room: int, top_logprobs: int) -> SamplingParame
             top_logprobs=top_logprobs,
             ignore_eos=_typed(body, "ignore_eos", bool, False),
         )
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise RequestError(str(error), param=str(error).split(" ", 1)[0]) from error
 
 

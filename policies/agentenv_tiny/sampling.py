@@ -42,8 +42,8 @@ class SamplingParameters:
             raise ValueError(f"top_k must be -1 or 0 (off) or a positive number, not {self.top_k}")
         if not 0 <= self.top_logprobs <= 20:
             raise ValueError(f"top_logprobs must lie in 0..20, not {self.top_logprobs}")
-        if any(not text for text in self.stop):
-            raise ValueError("stop must not hold an empty string")
+        if not all(text and text.encode(errors="ignore").decode() == text for text in self.stop):
+            raise ValueError("stop must not hold empty strings or lone surrogates")
 
     @property
     def greedy(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,7 +13,7 @@ from aiohttp import web
 
 from agentenv_tiny.encoder import PromptEncoder, Renderer
 from agentenv_tiny.engine import Engine
-from agentenv_tiny.errors import ContextLengthError, EngineStoppedError, WeightsError
+from agentenv_tiny.errors import ContextLengthError, EngineStoppedError, PromptError, WeightsError
 from agentenv_tiny.generation import FinishReason
 from agentenv_tiny.replies import (
     EventWriter,
@@ -40,6 +41,8 @@ from agentenv_tiny.vocabulary import Vocabulary
 SERVER_VERSION = "agentenv-tiny 1"
 _NO_LOGPROBS = '"logprobs": null'
 MAX_BODY_BYTES = 16 * 2**20
+
+_log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -267,12 +270,17 @@ def _answering_errors(handler: Handler) -> Handler:
             answer = error
         except ContextLengthError as error:
             answer = RequestError(str(error), param="messages", code="context_length_exceeded")
-        except (WeightsError, ValueError) as error:
+        except (WeightsError, PromptError) as error:
             answer = RequestError(str(error))
         except EngineStoppedError as error:
             answer = RequestError(str(error), status=503)
         except web.HTTPRequestEntityTooLarge as error:
             answer = RequestError(f"the body is larger than {MAX_BODY_BYTES} bytes: {error.text}", status=413)
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception as error:  # a fault of this server must reach the client as one, and the log in full
+            _log.exception("%s %s failed", request.method, request.path)
+            answer = RequestError(f"internal error: {type(error).__name__}: {error}", status=500)
         return web.Response(status=answer.status, body=_error_body(answer), content_type="application/json")
 
     return handle

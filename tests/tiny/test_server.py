@@ -221,6 +221,48 @@ async def test_bad_bodies_get_openais_error_and_the_server_lives_on(
     assert (await post("/v1/chat/completions", {"messages": MESSAGES, "max_tokens": 1}))[0] == 200
 
 
+async def test_no_value_of_any_field_breaks_the_server(post: Any, server: EmbeddedServer) -> None:
+    fields = (
+        *(
+            "model",
+            "messages",
+            "tools",
+            "tool_choice",
+            "stream",
+            "stream_options",
+            "n",
+            "temperature",
+            "top_p",
+            "top_k",
+        ),
+        *("max_tokens", "max_completion_tokens", "stop", "seed", "logprobs", "top_logprobs", "return_token_ids"),
+        *("ignore_eos", "logit_bias", "response_format", "add_generation_prompt", "return_weight_versions", "prompt"),
+    )
+    values: tuple[Any, ...] = (
+        *(None, True, 0, -1, 2**70, 10**400, 1e-300, 1e300, math.nan, math.inf, "", "\ud800", "x", [], [[]], {}, [{}]),
+        *([None], ["\ud800"], [1, "a"], {"role": "user"}, [{"role": "assistant", "tool_calls": [{}]}], [-1], [2**70]),
+        *([{"function": {"name": "\ud800", "arguments": {}}}], [{"role": "tool", "content": ["a"]}]),
+    )
+    for route in ("/v1/chat/completions", "/v1/completions", "/tokenize"):
+        for field in fields:
+            for value in values:
+                body = {"messages": MESSAGES, "prompt": "12", "max_tokens": 1, field: value}
+                if value is True and field == "stream":
+                    continue  # answered with events, not with JSON
+                status, reply = await post(route, body)
+                assert status in (200, 400, 404), (route, body, reply)
+    assert server._engine.alive
+
+
+async def test_a_fault_of_the_server_is_a_500_with_openais_body(
+    post: Any, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server._server, "_render", lambda *_: 1 / 0)
+    status, reply = await post("/v1/chat/completions", {"messages": MESSAGES})
+    assert (status, reply["error"]["type"]) == (500, "server_error")
+    assert "ZeroDivisionError" in reply["error"]["message"]
+
+
 async def test_a_stop_string_is_cut_from_the_text_but_its_tokens_are_kept(post: Any) -> None:
     body = {"messages": MESSAGES, "max_tokens": 40, "seed": 3, **EVERYTHING}
     _, free = await post("/v1/chat/completions", body)
