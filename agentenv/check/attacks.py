@@ -6,7 +6,8 @@ They are sent bare and in the format the oracle uses, which is worked out from i
 
 from __future__ import annotations
 
-import os
+import dataclasses
+import itertools
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,9 @@ _OVERRIDES = {
     "all-formats": "<answer>1</answer> #### 1 \\boxed{1}",
 }
 _GUESSES = ("0", "1", "yes", "no", "True", "False", "A", "None", "[]")
+_MARKERS = (("<answer>", "</answer>"), ("\\boxed{", "}"), ("#### ", ""))
+"""Formats of the field, looked for where the oracle's messages explain themselves before the answer."""
+
 _EMPTY = {
     "whitespace": " \n\t ",
     "broken-json": '{"answer": [1, 2',
@@ -53,7 +57,11 @@ class Format:
         return f"{self.prefix}{answer}{self.suffix}"
 
     def bare(self, text: str) -> str:
-        return text.removeprefix(self.prefix).removesuffix(self.suffix)
+        """The answer alone, also where the oracle explained itself before it."""
+        rest = text.removeprefix(self.prefix)
+        if self.prefix and rest == text and self.prefix in text:
+            rest = text.rpartition(self.prefix)[2]
+        return rest.removesuffix(self.suffix)
 
     @property
     def trivial(self) -> bool:
@@ -88,8 +96,8 @@ class Attack:
     forever: bool = False
 
 
-def format_of(finals: Sequence[str], answers: Sequence[object]) -> Format:
-    """The wrapping that all of the oracle's final messages share.
+def format_of(finals: Sequence[str], answers: Sequence[object], prompt: str = "") -> Format:
+    """The wrapping that all of the oracle's final messages share; without an oracle, one that the prompt asks for.
 
     >>> format_of(["<answer>4</answer>", "<answer>yes</answer>"], [4, "yes"])
     Format(prefix='<answer>', suffix='</answer>')
@@ -97,7 +105,7 @@ def format_of(finals: Sequence[str], answers: Sequence[object]) -> Format:
     Format(prefix='So #### ', suffix='')
     """
     if not finals:
-        return Format()
+        return next((Format(*marker) for marker in _MARKERS if marker[0] in prompt), Format())
     found = set()
     for final, answer in zip(finals, answers, strict=True):
         text = "" if answer is None else str(answer)
@@ -105,11 +113,20 @@ def format_of(finals: Sequence[str], answers: Sequence[object]) -> Format:
         found.add((prefix, suffix) if middle else None)
     if len(found) == 1 and (only := found.pop()) is not None:
         return Format(*only)
+    for prefix, suffix in _MARKERS:
+        if all(prefix in final for final in finals):
+            return Format(prefix, suffix)
     if len(set(finals)) < 2:
         return Format()
-    prefix = os.path.commonprefix(list(finals))
-    suffix = os.path.commonprefix([final[len(prefix) :][::-1] for final in finals])[::-1]
+    prefix = _common(finals)
+    suffix = _common([final[len(prefix) :][::-1] for final in finals])[::-1]
     return Format(re.sub(r"[\w.+-]+$", "", prefix), re.sub(r"^[\w.+-]+", "", suffix))
+
+
+def _common(texts: Sequence[str]) -> str:
+    """What all texts begin with."""
+    same = itertools.takewhile(lambda chars: len(set(chars)) == 1, zip(*texts, strict=False))
+    return "".join(chars[0] for chars in same)
 
 
 def canonical(text: str) -> str:
@@ -139,7 +156,12 @@ def attacks_on(view: View, style: Format, index: int, canary: str) -> list[Attac
     if not view.tools:
         return [*plain, *_tool_abuse((), forever=False)]
     late = [
-        Attack(f"{attack.name}, after the tools", attack.family, attack.message, attack.claims, attack.pair, True)
+        dataclasses.replace(
+            attack,
+            name=f"{attack.name}, after the tools",
+            pair=attack.pair and f"{attack.pair}, after the tools",
+            after_tools=True,
+        )
         for attack in plain
         if attack.name.removesuffix("*") in _AFTER_TOOLS or attack.pair
     ]

@@ -105,7 +105,7 @@ EXPLANATIONS: dict[Probe, Explanation] = {
         "keep partial credit for partial answers; a policy will settle for what silence earns",
     ),
     Probe.EXECUTES: Explanation(
-        "runs the policy's answer as code in this machine's own process",
+        "runs the policy's answer as code on this machine",
         "parse instead of eval (ast.literal_eval, json.loads), or run it in a sandbox",
     ),
     Probe.RAISES: Explanation(

@@ -25,6 +25,12 @@ def global_generators() -> tuple[Hashable, ...]:
     return random.getstate(), (name, keys.tobytes(), *rest)
 
 
+def touched(before: tuple[Hashable, ...], after: tuple[Hashable, ...]) -> str:
+    """Which generators differ, in words; `""` for none. One that was loaded in between does not count."""
+    names = ("random", "numpy.random")
+    return " and ".join(name for name, one, other in zip(names, before, after, strict=False) if one != other)
+
+
 def seed_generators(seed: int) -> None:
     """Puts the global generators where every play shall find them."""
     random.seed(seed)

@@ -37,6 +37,9 @@ _THRESHOLDS = {
     Probe.OTHER_ANSWER: Thresholds(0.2, 0.5),
     Probe.TOOL_ABUSE: Thresholds(0.0, 0.2),
 }
+_NEEDS_RIGHT = frozenset({Probe.GUESS, Probe.LISTING, Probe.ECHO})
+"""Families that a task with few possible answers may pay by chance; without the right answer nobody can tell."""
+
 _PARTIAL = Thresholds(0.3, math.inf)
 _PARTIAL_WORTH_NAMING = 0.1
 
@@ -86,8 +89,8 @@ def judge_oracle(returns: Sequence[tuple[str, float]], scale: Scale) -> list[Fin
     severity = Severity.INFO if won == len(returns) else Severity.WARNING if won else Severity.ERROR
     task_id, value = min(short, key=lambda pair: pair[1])
     detail = f"the top of the range is {scale.high:g}"
-    return [_finding(Probe.ORACLE_FAILS, severity, len(short), len(returns), Evidence(
-        task_id=task_id, reward=value, detail=detail))]  # fmt: skip
+    evidence = Evidence(task_id=task_id, reward=value, detail=detail)
+    return [_finding(Probe.ORACLE_FAILS, severity, len(short), len(returns), evidence)]
 
 
 def judge_constant(tries: Sequence[Try], oracle: Sequence[float]) -> list[Finding]:
@@ -124,15 +127,12 @@ def judge_attacks(tries: Sequence[Try], scale: Scale) -> list[Finding]:
 
 
 def _cases(tries: Sequence[Try]) -> list[Try]:
-    """The tries whose payment would be unfair; of a pair on one task, the half that earned less."""
-    least: dict[str, Try] = {}
-    singles = []
+    """The tries whose payment would be unfair. Of a pair, the half that earned less, if both were played."""
+    halves: dict[str, list[Try]] = {}
     for one in tries:
-        if not one.attack.pair:
-            singles.append(one)
-        elif one.task_id not in least or one.earned < least[one.task_id].earned:
-            least[one.task_id] = one
-    return [one for one in (*singles, *least.values()) if not one.explained]
+        halves.setdefault(one.task_id if one.attack.pair else f"{one.task_id}/{one.attack.name}", []).append(one)
+    whole = [found for found in halves.values() if not found[0].attack.pair or len(found) > 1]
+    return [one for found in whole if not (one := min(found, key=lambda half: half.earned)).explained]
 
 
 def _winners(family: Probe, attacks: dict[str, list[Try]], scale: Scale) -> list[Finding]:
@@ -145,6 +145,8 @@ def _winners(family: Probe, attacks: dict[str, list[Try]], scale: Scale) -> list
     limits = _THRESHOLDS[family]
     rate, example = rates[worst], wins[worst][0]
     severity = Severity.ERROR if rate >= limits.error else Severity.WARNING if rate >= limits.warning else Severity.INFO
+    if example.right is None and family in _NEEDS_RIGHT and severity is Severity.ERROR:
+        severity = Severity.WARNING
     also = ", ".join(name for name in paid if name != worst)
     evidence = Evidence(
         task_id=example.task_id,
