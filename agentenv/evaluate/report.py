@@ -11,6 +11,7 @@ from rich.text import Text
 from agentenv.evaluate.result import Evaluation
 
 SHOWN_FAILURES = 5
+_COUNTED_ANYWAY = ("turns", "tool_calls", "tool_errors")
 
 
 def render(evaluation: Evaluation, console: Console) -> None:
@@ -40,8 +41,9 @@ def _rows(evaluation: Evaluation) -> dict[str, str]:
     rows["status"] = _counts(evaluation.statuses)
     if len(evaluation.components) > 1:
         rows["components"] = _means(evaluation.components)
-    if evaluation.metrics:
-        rows["metrics"] = _means(evaluation.metrics)
+    own = {name: mean for name, mean in evaluation.metrics.items() if name not in _COUNTED_ANYWAY}
+    if own:
+        rows["metrics"] = _means(own)
     if averages is not None:
         rows["per episode"] = (
             f"{averages.turns:.1f} turns, {averages.tool_calls:.1f} tool calls ({averages.tool_errors:.2f} failed), "
