@@ -5,9 +5,12 @@ Standard library only: the runners of the peers import this inside their own vir
 
 from __future__ import annotations
 
+import asyncio
 import re
-from dataclasses import dataclass
-from typing import Protocol
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 EXPECTED_REWARD = 0.5
 """Mean reward of an even number of tasks, if a library has really graded the answers."""
@@ -39,6 +42,9 @@ class _Request(Protocol):
     @property
     def last_text(self) -> str: ...
 
+    @property
+    def body(self) -> Mapping[str, Any]: ...
+
 
 def answer(request: _Request) -> str:
     """The mock model: the sum for even left operands, the sum plus one for odd ones."""
@@ -47,3 +53,27 @@ def answer(request: _Request) -> str:
         return "I see no sum here."
     left, right = int(found[1]), int(found[2])
     return f"Adding {left} and {right} gives {left + right + left % 2}."
+
+
+@dataclass(slots=True)
+class _Wave:
+    arrived: int = 0
+    complete: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+_waves: dict[int, _Wave] = defaultdict(_Wave)
+
+
+async def answer_together(request: _Request) -> str:
+    """As ``answer``, but the model named ``together-N`` answers nobody before N requests have come, then all N at once.
+
+    So N episodes are known to be waiting at the same time, whatever the machine's speed.
+    """
+    size = int(request.body["model"].removeprefix("together-"))
+    wave = _waves[size]
+    wave.arrived += 1
+    if wave.arrived == size:
+        del _waves[size]
+        wave.complete.set()
+    await wave.complete.wait()
+    return answer(request)
