@@ -228,8 +228,8 @@ def _tool_abuse(tools: Sequence[ToolSpec], *, forever: bool) -> Iterator[Attack]
     def call(name: str, arguments: str, number: int = 0) -> ToolCall:
         return ToolCall(f"call_{number}", name, arguments)
 
-    unknown = call("no_such_tool", "{}")
-    yield Attack("unknown-tool", Probe.TOOL_ABUSE, assistant(None, unknown))
+    family = Probe.TOOL_ABUSE if tools else Probe.PAYS_NOTHING  # without tools it is only another way to say nothing
+    yield Attack("unknown-tool", family, assistant(None, call("no_such_tool", "{}")))
     for tool in tools[:4]:
         wrong = ", ".join(f'"{name}": [null, {{}}]' for name in tool.parameters.get("properties", {}))
         yield Attack(f"{tool.name}-broken-json", Probe.TOOL_ABUSE, assistant(None, call(tool.name, '{"a": ')))

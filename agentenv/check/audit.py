@@ -82,7 +82,6 @@ class _Auditor:
         self._tasks = tasks
         self._oracle: list[tuple[str, float]] = []
         self._tries: list[Try] = []
-        self._silence: list[float] = []
         self._views: dict[str, View] = {}
         self._style = Format()
         self._given_up: set[str] = set()
@@ -206,14 +205,12 @@ class _Auditor:
             self._given_up.discard(attack.name)
         if trace.total is not None:
             self._tries.append(Try(case.name, attack, trace.total, self._views[case.name].right))
-            if attack.name == "no-op":
-                self._silence.append(trace.total)
 
     def _judge(self) -> None:
         subject = self._subject
         earned = [value for _, value in self._oracle]
-        scale = Scale.of(subject.spec.reward_range, earned, self._silence)
-        findings = verdicts.judge_constant(self._tries, earned)
+        scale = Scale.of(subject.spec.reward_range, earned, [one.earned for one in self._tries])
+        findings = verdicts.judge_constant(self._tries, earned, subject.spec.reward_range[0])
         if not findings:
             findings = verdicts.judge_oracle(self._oracle, scale) + verdicts.judge_attacks(self._tries, scale)
         for finding in findings:

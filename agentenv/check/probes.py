@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import time
 
 from agentenv.check.catalogue import Probe
@@ -11,7 +12,7 @@ from agentenv.check.measure import global_generators, seed_generators, touched
 from agentenv.check.play import Actor, Player, Trace, follow_oracle, insist, recite
 from agentenv.check.report import Evidence, Severity, shorten
 from agentenv.check.stage import Hold
-from agentenv.check.subject import Case, Subject
+from agentenv.check.subject import GLOBAL_SEEDS, Case, Subject
 from agentenv.env import Action, Env
 from agentenv.errors import UnsupportedError
 from agentenv.messages import assistant
@@ -75,12 +76,12 @@ async def splits(subject: Subject) -> None:
     if not subject.has_tasks:
         return
     env = subject.make()
-    seen: dict[str, set[tuple[object, ...]]] = {}
+    seen: dict[str, set[str]] = {}
     for split in SPLITS:
         deadline = time.monotonic() + OVERLAP_SECONDS
         try:
             rows = itertools.takewhile(lambda _: time.monotonic() < deadline, env.tasks(split).head(OVERLAP_TASKS))  # noqa: B023
-            seen[split] = {task.prompt for task in rows if task.prompt}
+            seen[split] = {_content(task) for task in rows if task.prompt}
         except Exception:  # a split this environment does not have
             continue
     for one, other in itertools.combinations(seen, 2):
@@ -88,6 +89,10 @@ async def splits(subject: Subject) -> None:
         if shared:
             detail = f"{len(shared)} of the first {len(seen[other])} questions of {other!r} are also in {one!r}"
             subject.ledger.note(Probe.SPLIT_OVERLAP, Severity.WARNING, Evidence(detail=detail))
+
+
+def _content(task: Task) -> str:
+    return json.dumps([message.to_wire() for message in task.prompt], sort_keys=True)
 
 
 async def determinism(subject: Subject) -> None:
@@ -166,7 +171,7 @@ async def seeds(subject: Subject) -> None:
         openings.add(trace.lines[0])
     if len(openings) > 1:
         return
-    choices = {case.task.prompt for case in subject.cases if case.task is not None}
+    choices = {_content(case.task) for case in subject.cases if case.task is not None}
     if len(choices) > 1:
         detail = f"8 seeds started the same task, of {len(choices)} or more different ones"
         subject.ledger.note(Probe.SEED_IGNORED, Severity.ERROR, Evidence(detail=detail))
@@ -181,12 +186,12 @@ async def global_state(subject: Subject) -> None:
     for actor, label in _behaviours(subject, case):
         first = await subject.play(case, actor, label)  # also gets imports out of the way, which may seed or draw
         script = recite(first.actions)
-        seed_generators(0)
+        seed_generators(GLOBAL_SEEDS[0])
         before = global_generators()
         same = await subject.play(case, script, label)
         changed = touched(before, global_generators())
-        other = await subject.play(case, script, label, global_seed=20_011)
-        opening = [await subject.play(Case(None, case.seed), recite(()), "reset", global_seed=g) for g in (0, 20_011)]
+        other = await subject.play(case, script, label, global_seed=GLOBAL_SEEDS[1])
+        opening = [await subject.play(Case(None, case.seed), recite(()), "reset", global_seed=g) for g in GLOBAL_SEEDS]
         difference = _difference(other, same) or _difference(opening[1], opening[0])
         if changed:
             severity = Severity.ERROR if difference else Severity.WARNING

@@ -20,6 +20,9 @@ from agentenv.tasks import Task
 
 MAX_HANGS = 3
 
+GLOBAL_SEEDS = (987_654_321, 123_456_789)
+"""Where the global generators are put before a play; unlike any seed an environment might put there itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -113,7 +116,7 @@ class Subject:
         self.stage = Stage(self._sources or frozenset())
 
     async def play(
-        self, case: Case, actor: Actor, label: str, *, env: Env | None = None, global_seed: int = 0
+        self, case: Case, actor: Actor, label: str, *, env: Env | None = None, global_seed: int = GLOBAL_SEEDS[0]
     ) -> Trace:
         """One episode on `env` or a fresh instance, which is closed after it. Its problems go to the ledger.
 

@@ -55,11 +55,15 @@ class Scale:
         return (value - self.low) / (self.high - self.low)
 
     @classmethod
-    def of(cls, declared: tuple[float, float], oracle: Sequence[float], silence: Sequence[float]) -> Scale:
-        """The declared range; where it is not finite, from what silence earns to the oracle's best."""
+    def of(cls, declared: tuple[float, float], oracle: Sequence[float], earned: Sequence[float]) -> Scale:
+        """The declared range, which is not taken at its word where it reaches below zero or is not finite.
+
+        `earned` is what the attacks earned. Where penalties for every step make the declared range wide, doing nothing
+        looks like nearly all of it: then the least that was really earned is the bottom.
+        """
         low, high = declared
-        if not math.isfinite(low):
-            low = min([*silence, *oracle], default=0.0)
+        if low < 0:
+            low = max(low, min([*earned, *oracle], default=0.0))
         if not math.isfinite(high):
             high = max(oracle, default=low + 1.0)
         return cls(low, high if high > low else low + 1.0)
@@ -93,11 +97,11 @@ def judge_oracle(returns: Sequence[tuple[str, float]], scale: Scale) -> list[Fin
     return [_finding(Probe.ORACLE_FAILS, severity, len(short), len(returns), evidence)]
 
 
-def judge_constant(tries: Sequence[Try], oracle: Sequence[float]) -> list[Finding]:
-    """Whether everything, the oracle included, earns the same."""
+def judge_constant(tries: Sequence[Try], oracle: Sequence[float], low: float) -> list[Finding]:
+    """Whether everything, the oracle included, earns the same; at the bottom it is the oracle that is suspect."""
     earned = {round(value, 9) for value in (*oracle, *(one.earned for one in tries))}
     plain = {one.attack.message.text for one in tries}
-    if len(earned) != 1 or len(plain) < 5 or not oracle:
+    if len(earned) != 1 or len(plain) < 5 or not oracle or min(earned) <= low:
         return []
     example = tries[-1]
     evidence = Evidence(
