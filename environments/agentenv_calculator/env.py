@@ -126,6 +126,11 @@ class Calculator(ChatEnv):
         self._results = list(snapshot.results)
 
     @property
+    def chain(self) -> Chain:
+        """What this episode asks for."""
+        return Chain.of(self.task)
+
+    @property
     def _steps_done(self) -> int:
         """How many of the chain's values the tool has returned, in their order.
 

@@ -98,5 +98,17 @@ class Chain:
 
     def task(self) -> Task:
         """The chain as a row; its id and split are filled in by the task source."""
-        data = {"level": len(self.steps), "expressions": list(self.expressions), "values": list(self.values)}
+        data = {
+            "level": len(self.steps),
+            "first": self.first,
+            "steps": [[operation.value, operand] for operation, operand in self.steps],
+            "expressions": list(self.expressions),
+            "values": list(self.values),
+        }
         return Task("", (user(self.text),), self.values[-1], data)
+
+    @classmethod
+    def of(cls, task: Task) -> Chain:
+        """The chain that `task()` made the row from."""
+        steps = tuple((Operator(sign), operand) for sign, operand in task.data["steps"])
+        return cls(task.data["first"], steps)

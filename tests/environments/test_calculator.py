@@ -28,7 +28,14 @@ def calculate(expression: str) -> Message:
 def test_a_task_is_worded_from_left_to_right_with_its_value_as_answer() -> None:
     assert CHAIN.question == "12 times 34, then minus 5"
     assert CHAIN.answer == 403
-    assert CHAIN.data == {"level": 2, "expressions": ["12*34", "408-5"], "values": [408, 403]}
+    assert CHAIN.data == {
+        "level": 2,
+        "first": 12,
+        "steps": [["*", 34], ["-", 5]],
+        "expressions": ["12*34", "408-5"],
+        "values": [408, 403],
+    }
+    assert Chain.of(CHAIN) == Chain(12, ((Operator.TIMES, 34), (Operator.MINUS, 5)))
 
 
 @settings(max_examples=60, deadline=None)
