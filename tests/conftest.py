@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A deadline per example measures the machine, not the code. In CI the same examples are tried every time.
+hypothesis.settings.register_profile("agentenv", deadline=None, derandomize=os.environ.get("CI") == "true")
+hypothesis.settings.load_profile("agentenv")
 
 SHARED = Path(__file__).parents[2] / "shared"
 """Benchmark data kept beside the repository; never copied into it."""
