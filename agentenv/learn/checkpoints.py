@@ -1,0 +1,131 @@
+"""Checkpoints: whole or not there at all, whenever the process dies or the disk fills."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agentenv.learn.errors import CheckpointError
+
+TRAINER_FILE = "trainer.pt"
+KEPT = 2
+"""How many of the latest checkpoints stay on disk."""
+
+_WEIGHTS = re.compile(r".*\.(safetensors|bin|pt)(\.index\.json)?$")
+_NUMBERED = re.compile(r"^(?P<kind>iteration|best)-(?P<iteration>\d{6})$")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run is: iterations done, and the best evaluation so far (`best_reward` `None` before the first)."""
+
+    iteration: int = 0
+    best_iteration: int = 0
+    best_reward: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a run goes on from: the model lies in `folder`, the rest is here."""
+
+    folder: Path
+    progress: Progress
+    optimizer: dict[str, Any]
+    torch_rng: torch.Tensor
+
+
+class Checkpoints:
+    """The `checkpoints` folder of a run: `iteration-000010`, … to go on from, and `best-000020`, the model to use.
+
+    Both are in `save_pretrained` layout, with the tokenizer and whatever else lies beside the weights in
+    `model_folder`, so that a policy can serve them. Everything is written under another name, flushed to the disk and
+    then renamed; older ones are removed only after that.
+    """
+
+    def __init__(self, folder: Path, model_folder: Path) -> None:
+        self._folder = folder
+        self._model_folder = model_folder
+
+    def save(self, model: Any, optimizer: dict[str, Any], progress: Progress) -> Path:
+        """Writes a checkpoint and removes what it makes superfluous.
+
+        Raises:
+            CheckpointError: it cannot be written; the ones before it are untouched.
+        """
+        state = {"progress": asdict(progress), "optimizer": optimizer, "torch_rng": torch.get_rng_state()}
+        folder = self._write(f"iteration-{progress.iteration:06d}", model, state)
+        self._prune(progress)
+        return folder
+
+    def save_best(self, model: Any, iteration: int) -> Path:
+        """Writes the model to use. The one before it stays until the next checkpoint no longer names it."""
+        return self._write(f"best-{iteration:06d}", model, None)
+
+    def best(self, iteration: int) -> Path:
+        """Where the best model of that iteration lies."""
+        return self._folder / f"best-{iteration:06d}"
+
+    def latest(self) -> Checkpoint | None:
+        """The newest checkpoint, or `None` where there is none.
+
+        Raises:
+            CheckpointError: it cannot be read.
+        """
+        folder = max(self._numbered("iteration"), default=None)
+        if folder is None:
+            return None
+        try:
+            state = torch.load(folder / TRAINER_FILE, weights_only=True)
+            return Checkpoint(folder, Progress(**state["progress"]), state["optimizer"], state["torch_rng"])
+        except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+            raise CheckpointError(
+                f"{folder} cannot be read ({type(error).__name__}: {error}); remove it to go on from the one before"
+            ) from error
+
+    def _numbered(self, kind: str) -> list[Path]:
+        if not self._folder.is_dir():
+            return []
+        return [path for path in self._folder.iterdir() if (m := _NUMBERED.match(path.name)) and m["kind"] == kind]
+
+    def _write(self, name: str, model: Any, state: dict[str, Any] | None) -> Path:
+        final, partial = self._folder / name, self._folder / f".{name}.partial"
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            model.save_pretrained(partial)
+            for path in self._model_folder.iterdir():
+                if path.is_file() and not _WEIGHTS.match(path.name) and not (partial / path.name).exists():
+                    shutil.copy2(path, partial / path.name)
+            if state is not None:
+                torch.save(state, partial / TRAINER_FILE)
+            _flush(partial)
+            shutil.rmtree(final, ignore_errors=True)
+            partial.rename(final)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            shutil.rmtree(partial, ignore_errors=True)
+            raise CheckpointError(f"{final} cannot be written ({error}); earlier checkpoints are untouched") from error
+        return final
+
+    def _prune(self, progress: Progress) -> None:
+        checkpoints = sorted(self._numbered("iteration"))
+        superfluous = [*checkpoints[:-KEPT], *self._numbered("best")]
+        for path in superfluous:
+            if path != self.best(progress.best_iteration):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    """Makes a folder's files survive a power cut."""
+    for path in (*folder.iterdir(), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

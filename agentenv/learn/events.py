@@ -1,0 +1,78 @@
+"""What a training run tells whoever watches it. Nothing here prints; the command line renders these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentenv.evaluate import Evaluation
+from agentenv.learn.metrics import IterationMetrics
+from agentenv.outcome import Status
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """Everything is loaded. `resumed_at` is the iteration of the checkpoint the run goes on from; 0 for a new run."""
+
+    run_folder: Path
+    iterations: int
+    episodes_per_iteration: int
+    resumed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeFinished:
+    """One training episode of `iteration`; `done` of `planned` are finished."""
+
+    iteration: int
+    done: int
+    planned: int
+    status: Status
+    reward: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class IterationFinished:
+    """An update was made and its weights are being served."""
+
+    metrics: IterationMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A greedy evaluation of the weights after `iteration` (0: before training). `best` so far or not."""
+
+    iteration: int
+    evaluation: Evaluation
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSaved:
+    """The run can go on from here."""
+
+    iteration: int
+    folder: Path
+
+
+TrainEvent = RunStarted | EpisodeFinished | IterationFinished | Evaluated | CheckpointSaved
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """How a run ended.
+
+    Attributes:
+        iterations: how many were done in all.
+        best_folder: the model with the best evaluation, in `save_pretrained` layout with its tokenizer.
+        best_iteration: after which iteration it was; 0 for the model the run started from.
+        best_reward: its mean reward on the evaluation split; `None` when no evaluation was scored.
+        last_folder: the latest checkpoint.
+    """
+
+    run_folder: Path
+    iterations: int
+    best_folder: Path
+    best_iteration: int
+    best_reward: float | None
+    last_folder: Path

@@ -1,0 +1,186 @@
+"""The numbers of one iteration, as they go into `metrics.jsonl` and to whoever shows progress."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agentenv.episode import Episode
+from agentenv.learn.advantages import GroupAdvantages
+from agentenv.learn.diagnostics import UpdateDiagnostics
+from agentenv.trajectory import RowSet
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Wall-clock time of an iteration's parts."""
+
+    rollout: float
+    rows: float
+    update: float
+    publish: float
+
+
+@dataclass(frozen=True, slots=True)
+class IterationMetrics:
+    """One iteration. Means are over scored episodes; `nan` where there is nothing to average.
+
+    Attributes:
+        iteration: from 1. version: of the weights after it.
+        episodes: played. statuses: how they ended. unscored: those without a reward, failures included.
+        reward_mean, reward_std, reward_max: of the episodes' returns.
+        components: mean of each reward component, unweighted. metrics: of what the environment reported.
+        turns: per episode.
+        response_mean, response_max: sampled tokens per episode.
+        capped: share of model calls that ran into `max_tokens`.
+        groups: with a scored member. zero_variance: share of them without anything to learn from, singletons included.
+        rows, row_tokens: training rows and all their tokens. excluded: model calls in no row, by reason.
+        staleness_mean: weight versions between the sampling of a token and this update.
+        sampled_per_second: tokens over the rollout's time. trained_per_second: tokens over the update's.
+    """
+
+    iteration: int
+    version: int
+    episodes: int
+    statuses: Mapping[str, int]
+    unscored: int
+    reward_mean: float
+    reward_std: float
+    reward_max: float
+    components: Mapping[str, float]
+    metrics: Mapping[str, float]
+    turns: float
+    response_mean: float
+    response_max: float
+    capped: float
+    groups: int
+    zero_variance: float
+    rows: int
+    row_tokens: int
+    excluded: Mapping[str, int]
+    staleness_mean: float
+    update: UpdateDiagnostics
+    seconds: Seconds
+    sampled_per_second: float
+    trained_per_second: float
+
+    @classmethod
+    def of(
+        cls,
+        iteration: int,
+        episodes: Sequence[Episode],
+        rows: RowSet,
+        advantages: GroupAdvantages,
+        update: UpdateDiagnostics,
+        seconds: Seconds,
+    ) -> IterationMetrics:
+        """Everything from one iteration's episodes, rows, advantages and update. Versions count iterations."""
+        scored = [episode for episode in episodes if episode.reward is not None]
+        rewards = [episode.reward for episode in scored if episode.reward is not None]
+        mean = _mean(rewards)
+        responses = [float(_sampled(episode)) for episode in scored]
+        reasons = [turn.finish_reason for episode in scored for turn in episode.turns]
+        idle = advantages.zero_variance_groups + advantages.singleton_groups
+        sampled = sum(row.sampled for row in rows.rows)
+        stale = sum(int((iteration - 1 - row.versions[row.mask]).sum()) for row in rows.rows)
+        return cls(
+            iteration=iteration,
+            version=iteration,
+            episodes=len(episodes),
+            statuses=dict(Counter(episode.status.value for episode in episodes)),
+            unscored=len(episodes) - len(scored),
+            reward_mean=mean,
+            reward_std=math.sqrt(_mean([(reward - mean) ** 2 for reward in rewards])),
+            reward_max=max(rewards, default=math.nan),
+            components=_means(episode.components for episode in scored),
+            metrics=_means(episode.metrics for episode in scored),
+            turns=_mean([float(len(episode.turns)) for episode in scored]),
+            response_mean=_mean(responses),
+            response_max=max(responses, default=math.nan),
+            capped=_ratio(sum(reason == "length" for reason in reasons), len(reasons)),
+            groups=advantages.groups,
+            zero_variance=_ratio(idle, advantages.groups),
+            rows=len(rows.rows),
+            row_tokens=sum(len(row.ids) for row in rows.rows),
+            excluded=dict(Counter(exclusion.reason.value for exclusion in rows.excluded)),
+            staleness_mean=_ratio(stale, sampled),
+            update=update,
+            seconds=seconds,
+            sampled_per_second=_ratio(sum(map(_sampled, episodes)), seconds.rollout),
+            trained_per_second=_ratio(update.tokens, seconds.update),
+        )
+
+
+class MetricsFile:
+    """`metrics.jsonl`: one JSON object a line, each with its `kind` and `iteration`. Lines are only ever appended."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def forget_after(self, iteration: int) -> None:
+        """Drops the lines of later iterations, which a resumed run is about to write again, and a torn last line."""
+        if not self._path.exists():
+            return
+        kept = []
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if entry["iteration"] <= iteration:
+                kept.append(line + "\n")
+        partial = self._path.with_suffix(".partial")
+        partial.write_text("".join(kept), encoding="utf-8")
+        os.replace(partial, self._path)
+
+    def append(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Writes one line. Numbers that are not finite become null, since JSON has no other word for them."""
+        entry = {"kind": kind, **_plain(values)}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """All lines; none when there is no file yet."""
+        if not self._path.exists():
+            return []
+        return [json.loads(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
+
+
+def as_values(record: Any) -> dict[str, Any]:
+    """A dataclass as nested dictionaries."""
+    return dataclasses.asdict(record)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _sampled(episode: Episode) -> int:
+    return sum(len(turn.action.tokens.sampled_ids) for turn in episode.turns if turn.action.tokens is not None)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan
+
+
+def _means(tables: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for table in tables:
+        for name, value in table.items():
+            found.setdefault(name, []).append(float(value))
+    return {name: _mean(values) for name, values in sorted(found.items())}
