@@ -45,15 +45,14 @@ class ActionText:
 
     @property
     def legend(self) -> str:
-        """What a policy must know to act."""
+        """What a policy must know to act. It holds no action itself: a reply that repeats it must not be one."""
         if self._names:
             listed = ", ".join(f"{number} = {name}" for name, number in self._names.items())
-            return f"Actions: {listed}.\nReply with one of them, for example: action: {next(iter(self._names))}"
+            return f'Actions: {listed}.\nReply in the form "action: NAME".'
         if isinstance(self._space, spaces.Discrete):
             first, last = int(self._space.start), int(self._space.start + self._space.n - 1)
-            return f"Actions: the numbers {first} to {last}.\nReply with one of them, for example: action: {first}"
-        example = json.dumps(self.write(self._space.sample()))
-        return f"An action is JSON in {self._space}.\nReply with one, for example: action: {example}"
+            return f'Actions: the numbers {first} to {last}.\nReply in the form "action: NUMBER".'
+        return f'Actions: JSON (a number, or lists of numbers) in {self._space}.\nReply in the form "action: JSON".'
 
     def read(self, reply: str) -> Any:
         """The action a reply names.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 from math_verify import LatexExtractionConfig, parse, verify
+
+logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own time limits are off, as meant
 
 _LATEX = (LatexExtractionConfig(),)
 _SIDE_BY_SIDE = re.compile(r"\d\s+\d")

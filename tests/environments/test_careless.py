@@ -4,6 +4,7 @@ import pytest
 
 from agentenv.episode import Episode
 from agentenv.errors import ConfigError
+from agentenv.evaluate.runner import draw_tasks
 from agentenv.registry import spec
 from agentenv.rollout import RolloutEngine, group_requests
 from agentenv_calculator.careless import CarelessPolicy
@@ -12,7 +13,7 @@ CALCULATOR = spec("calculator-v0").with_kwargs(operand_max=20)
 
 
 async def play(policy: CarelessPolicy, count: int = 200) -> list[Episode]:
-    tasks = CALCULATOR.make().tasks("train").head(count)
+    tasks = await draw_tasks(CALCULATOR, split="train", count=count, seed=0)
     async with policy, RolloutEngine(policy) as engine:
         return await engine.collect(group_requests(CALCULATOR, tasks))
 

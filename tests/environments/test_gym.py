@@ -63,7 +63,7 @@ async def test_the_opening_explains_rules_actions_and_state() -> None:
     text = observation.messages[0].text
     assert text.startswith("Cross the frozen lake")
     assert "0 = left, 1 = down, 2 = right, 3 = up" in text
-    assert "action: left" in text
+    assert 'Reply in the form "action: NAME"' in text
     assert "[S]FFF\nFHFH\nFFFH\nHFFG" in text
 
 
@@ -76,6 +76,14 @@ async def test_a_reply_that_is_no_action_is_told_so_and_changes_nothing() -> Non
     assert (result.reward, result.terminated, result.truncated) == (0.0, False, False)
     assert env.state_key() == before
     assert (await env.step(Action(assistant("down")))).info["metrics"] == {"steps": 1, "invalid_actions": 1}
+
+
+@pytest.mark.parametrize("space", [spaces.Discrete(3), spaces.Box(0.0, 1.0), spaces.MultiBinary(2)], ids=str)
+@pytest.mark.parametrize("names", [(), ("a", "b", "c")])
+def test_repeating_the_explanation_is_no_action(space: spaces.Space[Any], names: tuple[str, ...]) -> None:
+    text = ActionText(space, names)
+    with pytest.raises(InvalidActionError):
+        text.read(text.legend)
 
 
 @pytest.mark.parametrize("id", ["gym/frozen_lake-v0", "gym/taxi-v0", "gym/cliff_walking-v0", "gym/blackjack-v0"])

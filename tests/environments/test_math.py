@@ -172,7 +172,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("reply", HOSTILE.values(), ids=HOSTILE.keys())
 async def test_a_hostile_reply_is_wrong_and_no_failure(reply: str) -> None:
-    assert not (await grade(reply, "18", timeout=2.0)).correct
+    assert not (await grade(reply, "18", timeout=1.0)).correct
 
 
 async def test_an_answer_that_hangs_the_grader_is_wrong_and_counted() -> None:
