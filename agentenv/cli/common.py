@@ -49,6 +49,16 @@ def err() -> Console:
     return Console(stderr=True)
 
 
+def show_warnings() -> None:
+    """Sends what agentenv logs to standard error through rich, so that it does not tear progress bars apart."""
+    import logging
+
+    from rich.logging import RichHandler
+
+    handler = RichHandler(console=err(), show_time=False, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+
+
 def print_json(value: Any) -> None:
     """Writes one JSON document to standard output."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

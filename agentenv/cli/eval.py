@@ -18,6 +18,7 @@ from agentenv.cli.common import (
     out,
     print_json,
     settings_of,
+    show_warnings,
     slug,
 )
 
@@ -83,6 +84,7 @@ def eval_(
         out_folder,
         retry is Retry.ERRORED,
     )
+    show_warnings()
     evaluation = plan.run(player)
     if json:
         print_json({"run": str(plan.folder), **evaluation.to_json()})

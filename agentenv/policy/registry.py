@@ -6,6 +6,7 @@ A package announces a policy through the entry-point group `agentenv.policies`; 
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from collections.abc import Callable
@@ -54,12 +55,14 @@ def make_policy(name: str, **options: Any) -> Policy:
 
 
 def describe_policy(name: str) -> str:
-    """The first line of what the policy's factory says of itself.
+    """The first line of what the policy's factory says of itself, or its module where the factory is loaded lazily.
 
-    Raises what `make_policy` raises for a plugin that cannot be loaded.
+    Only the module the plugin names is imported, so that a list does not wait for torch. Raises what `make_policy`
+    raises for a plugin that cannot be imported.
     """
-    factory = _load(_plugins()[name])
-    return (inspect.getdoc(factory) or "").partition("\n")[0]
+    plugin = _plugins()[name]
+    module = _guarded(plugin, lambda: importlib.import_module(plugin.module))
+    return (inspect.getdoc(vars(module).get(plugin.attr, module)) or "").partition("\n")[0]
 
 
 def _plugins() -> dict[str, EntryPoint]:
@@ -67,9 +70,14 @@ def _plugins() -> dict[str, EntryPoint]:
 
 
 def _load(plugin: EntryPoint) -> PolicyFactory:
+    factory: PolicyFactory = _guarded(plugin, plugin.load)
+    return factory
+
+
+def _guarded(plugin: EntryPoint, load: Callable[[], Any]) -> Any:
+    """What `load` returns; whatever a stranger's import raises becomes one error that names the plugin."""
     try:
-        factory: PolicyFactory = plugin.load()
-        return factory
+        return load()
     except ModuleNotFoundError as error:
         raise _missing(plugin, error) from error
     except AgentenvError:

@@ -8,7 +8,7 @@ import pytest
 
 from agentenv.errors import ConfigError, MissingExtraError, RegistryError
 from agentenv.policy import registry
-from agentenv.policy.registry import list_policies, make_policy
+from agentenv.policy.registry import describe_policy, list_policies, make_policy
 
 
 def test_the_shipped_policies_are_listed() -> None:
@@ -68,3 +68,9 @@ def test_a_plugin_that_makes_something_else_is_named(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(registry, "entry_points", lambda group: [plugin])
     with pytest.raises(RegistryError, match="made a int, which is no Policy"):
         make_policy("strange")
+
+
+def test_a_policy_is_described_without_building_it() -> None:
+    assert describe_policy("oracle").startswith("Plays what the environment's own oracle says")
+    assert "OpenAI-compatible URL" in describe_policy("openai")
+    assert "embedded policy" in describe_policy("tiny")

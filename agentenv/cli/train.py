@@ -1,0 +1,114 @@
+"""`agentenv train`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from agentenv.cli.common import all_settings, complain, err, out, print_json, show_warnings
+
+if TYPE_CHECKING:
+    from agentenv.cli.train_config import TrainRun
+    from agentenv.learn.events import TrainResult
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
+
+
+def train(
+    context: typer.Context,
+    config: Path = typer.Argument(help="A TOML file; base = 'other.toml' in it takes the rest from there."),
+    policy: str | None = typer.Option(None, "--policy", "-p", help="Whom to train, such as tiny:FOLDER."),
+    out_folder: Path | None = typer.Option(None, "--out", help="The run folder; by default runs/train-CONFIG."),
+    json: bool = typer.Option(False, "--json", help="The result as JSON on standard output."),
+) -> None:
+    """Train a policy on an environment. The same command again goes on where the last one stopped.
+
+    Every setting of the file can be given as --KEY VALUE.
+
+    Example: agentenv train calculator.toml --policy tiny:runs/start --learner.lr 3e-5 --iterations 50
+    """
+    from agentenv.config import load_config
+    from agentenv.errors import ConfigError, MissingExtraError
+
+    if str(config).startswith("-"):
+        raise ConfigError(f"name the TOML file before {config}")
+    overrides = [*all_settings(context), *context.args, *([f"policy={policy}"] if policy is not None else [])]
+    try:
+        from agentenv.cli.train_config import TrainRun
+
+        wanted = load_config(TrainRun, config, overrides)
+        folder = out_folder or Path("runs") / f"train-{config.stem}"
+        result = _run(wanted, folder)
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "transformers"):
+            raise
+        raise MissingExtraError("training", "train") from error
+    _show(result, wanted, json=json)
+
+
+def _run(wanted: TrainRun, folder: Path) -> TrainResult:
+    from agentenv.cli.training_view import TrainingView, draw_curve
+    from agentenv.errors import ConfigError
+    from agentenv.learn.loop import train as run_training
+    from agentenv.policy.contract import TrainablePolicy
+    from agentenv.policy.registry import make_policy
+
+    policy = make_policy(wanted.policy, **wanted.policy_options)
+    if not isinstance(policy, TrainablePolicy):
+        raise ConfigError(f"the policy {wanted.policy!r} cannot be trained: its weights cannot be replaced")
+    show_warnings()
+    _silence_transformers()
+    view = TrainingView(err())
+
+    async def run() -> TrainResult:
+        async with policy:
+            with view:
+                return await run_training(wanted.training, policy, folder, view.on_event)
+
+    try:
+        result = asyncio.run(run())
+    except KeyboardInterrupt:
+        kept = f"{view.last_iteration} iterations and every finished episode are kept in {folder}"
+        complain(f"interrupted; {kept}. The same command again goes on.")
+        raise typer.Exit(130) from None
+    draw_curve(folder)
+    return result
+
+
+def _silence_transformers() -> None:
+    """Its bars for loading and saving weights would run through ours, at every checkpoint."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+def _show(result: TrainResult, wanted: TrainRun, *, json: bool) -> None:
+    curve = result.run_folder / "learning_curve.png"
+    if json:
+        print_json(
+            {
+                "run": str(result.run_folder),
+                "iterations": result.iterations,
+                "best_model": str(result.best_folder),
+                "best_iteration": result.best_iteration,
+                "best_reward": result.best_reward,
+                "last_checkpoint": str(result.last_folder),
+                "learning_curve": str(curve) if curve.exists() else None,
+            }
+        )
+        return
+    best = "not scored" if result.best_reward is None else f"{result.best_reward:.3f}"
+    lines = [
+        f"{result.iterations} iterations; best evaluation {best}, after iteration {result.best_iteration}",
+        f"best model: {result.best_folder}",
+        f"run folder: {result.run_folder}",
+        *([f"learning curve: {curve}"] if curve.exists() else []),
+        f"next: agentenv eval {wanted.environment} --policy {wanted.policy.partition(':')[0]}:{result.best_folder}",
+    ]
+    for line in lines:
+        out().print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.cli.support import agentenv, here
+
+torch = pytest.importorskip("torch")
+
+from agentenv.cli.training_view import TrainingView, draw_curve  # noqa: E402
+from agentenv.learn.events import EpisodeFinished, RunStarted  # noqa: E402
+from agentenv.outcome import Status  # noqa: E402
+
+CONFIG = """
+environment = "calculator-v0"
+policy = "tiny:start"
+iterations = 2
+tasks_per_iteration = 2
+siblings = 2
+max_tokens = 4
+learner.threads = 1
+evaluation = {every = 2, tasks = 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an untrained policy in start/ and a configuration in calculator.toml."""
+    from agentenv_tiny import create_policy
+
+    folder = tmp_path_factory.mktemp("train")
+    create_policy(folder / "start")
+    (folder / "calculator.toml").write_text(CONFIG)
+    return folder
+
+
+def test_training_runs_goes_on_and_refuses_another_configuration(folder: Path) -> None:
+    first = agentenv("train", "calculator.toml", "--learner.lr", "1e-5", "--json", folder=folder)
+    assert first.code == 0, first.err
+    assert first.json["iterations"] == 2
+    run = folder / first.json["run"]
+    assert (run / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    for said in ("reward", "length", "entropy", "tokens/s", "evaluation on dev after 2"):
+        assert said in first.err
+
+    longer = agentenv("train", "calculator.toml", "--learner.lr", "1e-5", "--iterations", "3", folder=folder)
+    assert longer.code == 0, longer.err
+    assert "goes on after iteration 2" in longer.err
+    assert "next: agentenv eval calculator-v0 --policy tiny:" in longer.out
+
+    other = agentenv("train", "calculator.toml", "--learner.lr", "1e-3", folder=folder)
+    assert other.code == 1
+    assert "learner.lr: 1e-05 ≠ 0.001" in other.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["calculator.toml", "--learner.rl", "1"], "learner.rl is no setting. Did you mean 'learner.lr'?"),
+        (["calculator.toml", "--iteration", "1"], "Did you mean 'iterations'"),
+        (["calculator.toml", "--siblings", "1"], "at least 2 siblings"),
+        (["calculator.toml", "--policy", "noop"], "cannot be trained"),
+        (["calculator.toml", "--policy", "tiny:nowhere"], "no model in nowhere"),
+        (["--iterations", "1", "calculator.toml"], "name the TOML file before"),
+        (["gone.toml"], "gone.toml cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_starts_nothing(folder: Path, arguments: list[str], said: str) -> None:
+    result = here("train", *arguments, "--out", "refused", folder=folder)
+    assert result.code == 1
+    assert said in result.err
+    assert "Traceback" not in result.err
+    assert not (folder / "refused").exists()
+
+
+def test_the_view_shows_the_mean_of_the_episodes_that_were_scored() -> None:
+    screen = io.StringIO()
+    with TrainingView(Console(file=screen, force_terminal=True, width=120)) as view:
+        view.on_event(RunStarted(Path("run"), iterations=5, episodes_per_iteration=3, resumed_at=2))
+        for done, reward in enumerate((1.0, None, 0.0), start=1):
+            status = Status.OK if reward is not None else Status.MODEL_ERROR
+            view.on_event(EpisodeFinished(3, done, 3, status, reward))
+    assert "goes on after iteration 2" in screen.getvalue()
+    assert "reward 0.500" in screen.getvalue()
+
+
+def test_a_curve_is_drawn_from_whatever_was_measured(tmp_path: Path) -> None:
+    assert draw_curve(tmp_path) is None
+    iteration = {"kind": "iteration", "reward_mean": 0.5, "response_mean": 9.0, "sampled_per_second": 100.0}
+    entries = [
+        {"kind": "evaluation", "iteration": 0, "reward": {"mean": None, "standard_error": None}},
+        {**iteration, "iteration": 1, "update": {"entropy": None}},
+        {**iteration, "iteration": 2, "update": {"entropy": 1.0}, "reward_mean": None},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    assert draw_curve(tmp_path) == tmp_path / "learning_curve.png"
