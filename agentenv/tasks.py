@@ -120,8 +120,8 @@ class ProceduralTasks(TaskSet):
     and an index draws candidates until one falls into the split asked for.
 
     Args:
-        make: builds a row from a `random.Random`; its `id` (index and content hash: a small source repeats itself) and
-            `split` are filled in here.
+        make: builds a row from a `random.Random`; its `id` (a hash of its content, so a source that repeats
+            itself repeats ids) and `split` are filled in here.
         split: `"train"`, `"dev"` or `"test"`.
         seed: another seed is another stream of tasks over the same split.
     """
@@ -141,7 +141,7 @@ class ProceduralTasks(TaskSet):
             candidate = self._make(rng)
             digest = content_hash(candidate)
             if int(digest, 16) % 100 in _PERCENTILES[self._split]:
-                return Task(f"{index}-{digest}", candidate.prompt, candidate.answer, candidate.data, self._split)
+                return Task(digest, candidate.prompt, candidate.answer, candidate.data, self._split)
         raise ConfigError(f"no task of split {self._split!r} in 10,000 draws: the source has too few distinct tasks")
 
 

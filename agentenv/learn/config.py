@@ -57,6 +57,32 @@ class SupervisedConfig(_Strict):
     tokens_per_microbatch: int = pydantic.Field(default=4096, ge=1)
 
 
+class WarmupConfig(SupervisedConfig):
+    """Supervised learning on demonstrations before the first iteration, so that there is something to reinforce.
+
+    Attributes:
+        demonstrator: a policy as after `--policy`; it may be privileged, such as `oracle`.
+        demonstrator_options: of its factory.
+        demonstrations: how many different episodes it plays; they are used again when the steps need more.
+    """
+
+    demonstrator: str = "oracle"
+    demonstrator_options: dict[str, pydantic.JsonValue] = {}
+    demonstrations: int = pydantic.Field(default=4000, ge=1)
+
+
+class FinalTestConfig(_Strict):
+    """Greedy test of the model before the first iteration and of the best one at the end, on the same tasks.
+
+    Attributes:
+        split: of tasks that neither training nor the choice of the best model has seen.
+        tasks: how many.
+    """
+
+    split: str = "test"
+    tasks: int = pydantic.Field(default=200, ge=1)
+
+
 class EvaluationConfig(_Strict):
     """Greedy evaluation while training; the checkpoint with the best mean reward is kept.
 
@@ -88,6 +114,7 @@ class TrainConfig(_Strict):
         seed: of the order of tasks, the environments, what the policy draws and the dealing of minibatches.
         checkpoint_every: iterations between two checkpoints. A killed run takes what it has finished since the last
             one from its journal.
+        warmup: `None` starts from the model as it is. final_test: `None` ends without a test.
     """
 
     environment: str
@@ -101,8 +128,10 @@ class TrainConfig(_Strict):
     max_turns: int | None = pydantic.Field(default=None, ge=1)
     seed: int = pydantic.Field(default=0, ge=0)
     checkpoint_every: int = pydantic.Field(default=10, ge=1)
+    warmup: WarmupConfig | None = None
     learner: LearnerConfig = LearnerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    final_test: FinalTestConfig | None = None
     rollout: RolloutConfig = RolloutConfig()
 
     @pydantic.field_validator("siblings")
@@ -130,6 +159,11 @@ class TrainConfig(_Strict):
             raise ValueError(
                 f"evaluation.split = {self.split!r} is the split that is trained on: "
                 "the best checkpoint must be chosen on other tasks"
+            )
+        if self.final_test is not None and self.final_test.split in (self.split, self.evaluation.split):
+            raise ValueError(
+                f"final_test.split = {self.final_test.split!r} is a split that training or the choice of the best "
+                "checkpoint has seen: the result would flatter"
             )
         return self
 

@@ -21,6 +21,24 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmupStep:
+    """One optimizer step on demonstrations; `done` of `planned` are finished. `loss` is in nats per token."""
+
+    done: int
+    planned: int
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """A greedy test of the weights after `iteration` on the final test's tasks; its episodes lie in `folder`."""
+
+    iteration: int
+    evaluation: Evaluation
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
 class EpisodeFinished:
     """One training episode of `iteration`; `done` of `planned` are finished."""
 
@@ -55,7 +73,7 @@ class CheckpointSaved:
     folder: Path
 
 
-TrainEvent = RunStarted | EpisodeFinished | IterationFinished | Evaluated | CheckpointSaved
+TrainEvent = RunStarted | WarmupStep | EpisodeFinished | IterationFinished | Evaluated | CheckpointSaved | Tested
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +86,7 @@ class TrainResult:
         best_iteration: after which iteration it was; 0 for the model the run started from.
         best_reward: its mean reward on the evaluation split; `None` when no evaluation was scored.
         last_folder: the latest checkpoint.
+        before, after: the final test of the model the iterations started from, and of the best one; `None` without.
     """
 
     run_folder: Path
@@ -76,3 +95,5 @@ class TrainResult:
     best_iteration: int
     best_reward: float | None
     last_folder: Path
+    before: Tested | None = None
+    after: Tested | None = None

@@ -25,7 +25,7 @@ from agentenv.evaluate import evaluate
 from agentenv.evaluate.protocol import write_json
 from agentenv.learn.advantages import GroupAdvantages, grpo
 from agentenv.learn.checkpoints import Checkpoints, Progress
-from agentenv.learn.config import TrainConfig
+from agentenv.learn.config import TrainConfig, WarmupConfig
 from agentenv.learn.diagnostics import UpdateDiagnostics
 from agentenv.learn.errors import LearnError
 from agentenv.learn.events import (
@@ -34,14 +34,18 @@ from agentenv.learn.events import (
     Evaluated,
     IterationFinished,
     RunStarted,
+    Tested,
     TrainEvent,
     TrainResult,
+    WarmupStep,
 )
 from agentenv.learn.metrics import IterationMetrics, MetricsFile, Seconds, as_values
 from agentenv.learn.model import load_model
 from agentenv.learn.sources import TaskStream
 from agentenv.learn.streams import TrainingRow, training_rows
+from agentenv.learn.supervised import SupervisedStep
 from agentenv.learn.trainer import Trainer
+from agentenv.learn.warmup import warm_up
 from agentenv.policy.contract import Sampling, TrainablePolicy
 from agentenv.registry import EnvSpec
 from agentenv.registry import spec as find_spec
@@ -69,7 +73,8 @@ async def train(
 
     Args:
         config: what to do.
-        policy: serves the model to train; opened, and left open. It serves the latest weights in the end.
+        policy: serves the model to train; opened, and left open. In the end it serves the best weights where there is
+            a final test, otherwise the latest.
         run_folder: new, or that of a run with the same configuration, which is then continued.
         on_event: told what happens, on the event loop; should be quick.
 
@@ -145,7 +150,7 @@ class _Run:
         engine: RolloutEngine,
         on_event: Callable[[TrainEvent], None],
     ) -> _Run:
-        """Loads the model, from the latest checkpoint where there is one, and serves it."""
+        """Loads the model, from the latest checkpoint where there is one, warms a new one up, and serves it."""
         checkpoint = await _in_thread(Checkpoints(run_folder / CHECKPOINTS, policy.model_folder).latest)
         model_folder = policy.model_folder if checkpoint is None else checkpoint.folder
         model = await _in_thread(lambda: load_model(model_folder))
@@ -159,17 +164,20 @@ class _Run:
         if checkpoint is not None:
             run._trainer.load_state_dict(checkpoint.optimizer)
             torch.set_rng_state(checkpoint.torch_rng)
-        await policy.publish(model.state_dict(), progress.iteration)
-        run._metrics.forget_after(progress.iteration)
         episodes = config.tasks_per_iteration * config.siblings
         on_event(RunStarted(run_folder, config.iterations, episodes, progress.iteration))
+        if checkpoint is None and config.warmup is not None:
+            await run._warm_up(config.warmup)
+        await policy.publish(model.state_dict(), progress.iteration)
+        run._metrics.forget_after(progress.iteration or -1)  # evaluation 0 is repeated with the start
         return run
 
     async def finish(self) -> TrainResult:
-        """Runs the iterations that are left."""
+        """Runs the iterations that are left, and the tests before and after them."""
         config = self._config
         last = self._folder
         reached = await self._evaluate() if self._progress.iteration == 0 else False
+        before = await self._test("before", 0)
         while not reached and self._progress.iteration < config.iterations:
             iteration = self._progress.iteration + 1
             await self._iterate(iteration)
@@ -183,14 +191,56 @@ class _Run:
             last = await self._save()
         best = self._progress
         folder = self._checkpoints.best(best.best_iteration)
+        best_folder = folder if folder.is_dir() else last
         return TrainResult(
             run_folder=self._folder,
             iterations=best.iteration,
-            best_folder=folder if folder.is_dir() else last,
+            best_folder=best_folder,
             best_iteration=best.best_iteration,
             best_reward=best.best_reward,
             last_folder=last,
+            before=before,
+            after=await self._test("after", best.best_iteration, best_folder),
         )
+
+    async def _warm_up(self, warmup: WarmupConfig) -> None:
+        """Imitation first; its result is checkpoint 0, so that a resumed run does not learn it again."""
+        loop = asyncio.get_running_loop()
+
+        def on_step(step: SupervisedStep) -> None:
+            event = WarmupStep(step.step + 1, warmup.steps, step.loss)
+            loop.call_soon_threadsafe(self._tell, event)
+
+        folder = self._policy.model_folder
+        await warm_up(self._trainer.model, folder, self._spec, self._config, warmup, on_step)
+        await self._save()
+
+    async def _test(self, name: str, iteration: int, model_folder: Path | None = None) -> Tested | None:
+        """The final test of the weights now served, or of those in `model_folder`; resumable like any evaluation.
+
+        The first test needs the weights of iteration 0: a resumed run reads its result, or goes without.
+        """
+        wanted, folder = self._config.final_test, self._folder / f"test-{name}"
+        if wanted is None or (name == "before" and self._progress.iteration > 0 and not folder.exists()):
+            return None
+        if model_folder is not None:
+            model = await _in_thread(lambda: load_model(model_folder))
+            await self._policy.publish(model.state_dict(), iteration)
+        evaluation = await evaluate(
+            self._spec,
+            self._policy,
+            tasks=wanted.tasks,
+            split=wanted.split,
+            seed=self._config.seed,
+            sampling=Sampling(temperature=0.0, max_tokens=self._config.max_tokens),
+            run_folder=folder,
+            config=self._config.rollout,
+        )
+        if not any(line["kind"] == "test" and line["name"] == name for line in self._metrics.read()):
+            self._metrics.append("test", {"iteration": iteration, "name": name, **evaluation.to_json()})
+        tested = Tested(iteration, evaluation, folder)
+        self._tell(tested)
+        return tested
 
     async def _iterate(self, iteration: int) -> None:
         """One iteration: after it the updated weights are being served and its metrics are on disk."""

@@ -60,7 +60,7 @@ def weighted_sum(losses: torch.Tensor, weights: torch.Tensor, total_weight: floa
     `total_weight` is the sum of the weights of the *whole* minibatch, also when `losses` is one micro-batch of it:
     the micro-batches then add up to the same number, and the same gradient, however they were cut.
     """
-    return torch.dot(losses, weights) / total_weight
+    return (losses * weights).sum() / total_weight
 
 
 def kl_k1(log_ratios: torch.Tensor) -> torch.Tensor:

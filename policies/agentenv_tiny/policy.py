@@ -93,8 +93,22 @@ class EmbeddedPolicy(TrainablePolicy):
         return self._server, self._client
 
 
-def make_policy(argument: str | None = None, *, slots: int = 256, threads: int | None = None) -> EmbeddedPolicy:
-    """What `--policy tiny:FOLDER` builds."""
+def make_policy(
+    argument: str | None = None,
+    *,
+    create: bool = False,
+    seed: int = 0,
+    slots: int = 256,
+    threads: int | None = None,
+) -> EmbeddedPolicy:
+    """A small model made from scratch, served in this process: tiny:FOLDER.
+
+    With `create=True` an untrained one is made, from `seed`, where the folder holds none.
+    """
     if argument is None:
         raise ConfigError("name the folder of the model: tiny:FOLDER (make one with: python -m agentenv_tiny FOLDER)")
+    if create and not (Path(argument) / "config.json").is_file():
+        from agentenv_tiny.model import TinyConfig, create_policy
+
+        create_policy(argument, TinyConfig(seed=seed))
     return EmbeddedPolicy(argument, slots=slots, threads=threads)
