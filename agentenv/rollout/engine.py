@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing
 from typing import Self
@@ -80,9 +81,9 @@ class RolloutEngine:
             await self._loader.close()
         finally:
             self._limits.clock.stop()
-            if self._limits.runaways:
-                names = ", ".join(sorted(set(self._limits.runaways)))
-                _LOG.warning("%d abandoned calls are still running: %s", len(self._limits.runaways), names)
+            if self.stats.abandoned:
+                names = ", ".join(f"{name} ({count})" for name, count in Counter(self.stats.abandoned).most_common())
+                _LOG.warning("calls that ignored their cancellation and were abandoned: %s", names)
 
     async def run(
         self, requests: Iterable[EpisodeRequest] | AsyncIterable[EpisodeRequest]

@@ -232,7 +232,7 @@ class EpisodePlayer:
         where, seconds = f"{running.request.spec.id}.close", self._config.close_timeout
         try:
             with boundary(Boundary.ENVIRONMENT, where):
-                await self._limits.call(lambda: env.close(), where, seconds, Budget(self._limits.clock, seconds))
+                await self._limits.call(lambda: env.close(), where, seconds, Budget(self._limits.clock, math.inf))
         except asyncio.CancelledError:
             running.notes.append(f"{where} was cancelled")
         except BoundaryError as error:

@@ -61,9 +61,18 @@ class Culprit(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
+    """What the loop's thread was doing at one moment of a stall."""
+
     time: float
     task: asyncio.Task[object] | None
+    culprit: Culprit | None
     code: str
+
+    @property
+    def where(self) -> str | None:
+        if self.culprit is not None:
+            return self.culprit.where
+        return None if self.task is None else self.task.get_name()
 
 
 class LoopMonitor:
@@ -116,13 +125,11 @@ class LoopMonitor:
         self.stalled += seconds
         samples = [sample for sample in self._samples if sample.time > began]
         self._samples = []
-        task, code = _blame(samples)
-        culprit = self._culprit_of(task) if task is not None else None
-        where = culprit.where if culprit is not None else task.get_name() if task is not None else None
-        stall = Stall(where, code, seconds, time.time())
+        blamed = _blame(samples)
+        stall = Stall(blamed.where if blamed else None, blamed.code if blamed else "", seconds, time.time())
         _LOG.warning("%s", stall)
-        if culprit is not None:
-            culprit.charge(stall)
+        if blamed is not None and blamed.culprit is not None:
+            blamed.culprit.charge(stall)
         self.on_stall(stall)
 
     def _watch(self) -> None:
@@ -142,19 +149,22 @@ class LoopMonitor:
         frame = sys._current_frames().get(self._loop_thread)
         if frame is None or self._loop.is_closed():
             return
-        self._samples.append(_Sample(now, asyncio.current_task(self._loop), _describe(frame)))
+        task = asyncio.current_task(self._loop)
+        # Asked now, because a task that has ended by the time the loop is free again no longer knows whose it was.
+        culprit = None if task is None else self._culprit_of(task)
+        self._samples.append(_Sample(now, task, culprit, _describe(frame)))
         if len(self._samples) > 100:
             del self._samples[1:50]
 
 
-def _blame(samples: list[_Sample]) -> tuple[asyncio.Task[object] | None, str]:
-    """The task that was running in most samples, and where. Many tasks in turn are overload and nobody's fault."""
+def _blame(samples: list[_Sample]) -> _Sample | None:
+    """A sample of the task that was running in most of them. Many tasks in turn are overload and nobody's fault."""
     if not samples:
-        return None, ""
+        return None
     task, count = Counter(sample.task for sample in samples).most_common(1)[0]
-    if count * 2 <= len(samples):
-        return None, ""
-    return task, Counter(sample.code for sample in samples if sample.task is task).most_common(1)[0][0]
+    if task is None or count * 2 <= len(samples):
+        return None
+    return next(sample for sample in samples if sample.task is task)
 
 
 def _describe(frame: FrameType | None) -> str:

@@ -138,12 +138,6 @@ class Limits:
         self.abandoned: list[str] = []
         """Every call given up on because it ignored cancellation, by name, oldest first."""
         self._grace = cancel_grace
-        self._runaways: dict[asyncio.Task[Any], str] = {}
-
-    @property
-    def runaways(self) -> list[str]:
-        """The abandoned calls that are still running."""
-        return list(self._runaways.values())
 
     async def call(
         self, function: Callable[[], Awaitable[Result]], where: str, seconds: float, budget: Budget
@@ -187,19 +181,11 @@ class Limits:
     def _let_go(self, call: _Call) -> None:
         _LOG.warning("%s ignored its cancellation for %g s and was abandoned", call.where, self._grace)
         self.abandoned.append(call.where)
-        self._runaways[call.task] = call.where
-        call.task.add_done_callback(self._on_runaway_done)
-        coroutine = call.task.get_coro()
-        if coroutine is not None:
-            # GeneratorExit ends most coroutines that swallow CancelledError; without it asyncio.run, which awaits
-            # every task at its end, would hang on them. What survives even this stays on the list.
-            with contextlib.suppress(Exception):
-                coroutine.close()
+        # asyncio.run awaits every task at its end and would hang on this one. Closing the coroutine from outside ends
+        # it whatever it swallows; the task then finds nothing left to run.
+        with contextlib.suppress(RuntimeError):  # "coroutine ignored GeneratorExit"
+            call.task.get_coro().close()
         call.task.cancel()
-
-    def _on_runaway_done(self, task: asyncio.Task[Any]) -> None:
-        self._runaways.pop(task, None)
-        _retrieve(task)
 
 
 def call_of(task: asyncio.Task[Any]) -> _Call | None:

@@ -61,7 +61,7 @@ def requests(wanted: EnvSpec, count: int, *, turns: int = 1, siblings: int = 1) 
 
 async def settle(condition: Callable[[], bool]) -> None:
     """Lets the loop run until the condition holds (the test's own time limit ends a wait in vain)."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - any condition, not only those somebody announces
         await asyncio.sleep(0.001)
 
 

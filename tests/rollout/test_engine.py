@@ -60,12 +60,13 @@ async def test_the_policy_sees_the_whole_conversation_in_order() -> None:
 
 async def test_a_waiting_tool_call_does_not_stop_another_episodes_generation(gated: type[Gated]) -> None:
     slow, fast = spec("gated"), spec("turns")
-    async with RolloutEngine(Scripted(), make_env=make_from(gated=gated, turns=Turns)) as engine:
-        async with aclosing(engine.run(flatten([requests(slow, 1), requests(fast, 3, turns=4)]))) as episodes:
-            first = [await anext(episodes) for _ in range(3)]
-            assert gated.waiting == 1
-            gated.gate.set()
-            last = await anext(episodes)
+    wanted = flatten([requests(slow, 1), requests(fast, 3, turns=4)])
+    engine = RolloutEngine(Scripted(), make_env=make_from(gated=gated, turns=Turns))
+    async with engine, aclosing(engine.run(wanted)) as episodes:
+        first = [await anext(episodes) for _ in range(3)]
+        assert gated.waiting == 1
+        gated.gate.set()
+        last = await anext(episodes)
     assert {episode.key.environment for episode in first} == {fast.id}
     assert last.key.environment == slow.id
 
@@ -101,14 +102,15 @@ async def test_a_turn_does_not_wait_for_the_tools_of_another_episode_in_the_same
 
 
 async def test_a_finished_episode_is_replaced_at_once_while_another_is_stuck(gated: type[Gated]) -> None:
-    config = RolloutConfig(max_concurrent=2)
     slow, fast = spec("gated"), spec("turns")
-    async with RolloutEngine(Scripted(), config, make_env=make_from(gated=gated, turns=Turns)) as engine:
-        async with aclosing(engine.run(flatten([requests(slow, 1), requests(fast, 20)]))) as episodes:
-            for _ in range(20):
-                assert (await anext(episodes)).key.environment == fast.id
-            gated.gate.set()
-            assert (await anext(episodes)).key.environment == slow.id
+    wanted = flatten([requests(slow, 1), requests(fast, 20)])
+    make_env = make_from(gated=gated, turns=Turns)
+    engine = RolloutEngine(Scripted(), RolloutConfig(max_concurrent=2), make_env=make_env)
+    async with engine, aclosing(engine.run(wanted)) as episodes:
+        for _ in range(20):
+            assert (await anext(episodes)).key.environment == fast.id
+        gated.gate.set()
+        assert (await anext(episodes)).key.environment == slow.id
 
 
 async def test_no_more_than_max_concurrent_episodes_are_alive_over_all_runs_together(gated: type[Gated]) -> None:
