@@ -79,13 +79,13 @@ class ChatEnv(Env):
         if message.tool_calls and len(self.tools):
             outcomes = await self.tools.call_all(message.tool_calls)
             self._count(outcomes)
-            info = {"tools": [_tool_info(outcome) for outcome in outcomes]}
+            info = {"metrics": self._metrics(), "tools": [_tool_info(outcome) for outcome in outcomes]}
             return self._continue([outcome.message for outcome in outcomes], info)
         answer = await self.respond(message)
+        info = {"metrics": self._metrics()}
         if answer is not None:
-            return self._continue(answer, {})
-        metrics = {"turns": self._turns, "tool_calls": self._tool_calls, "tool_errors": self._tool_errors}
-        return StepResult(Observation((), self.tools.specs), await self.score(), True, False, {"metrics": metrics})
+            return self._continue(answer, info)
+        return StepResult(Observation((), self.tools.specs), await self.score(), True, False, info)
 
     async def score(self) -> Reward | None:
         """Every reward component of the conversation so far; `None` as soon as one of them is not scored."""
@@ -111,6 +111,9 @@ class ChatEnv(Env):
     def _continue(self, messages: Sequence[Message], info: Info) -> StepResult:
         self._messages.extend(messages)
         return StepResult(Observation(tuple(messages), self.tools.specs), Reward.of(), False, False, info)
+
+    def _metrics(self) -> dict[str, int]:
+        return {"turns": self._turns, "tool_calls": self._tool_calls, "tool_errors": self._tool_errors}
 
     def _count(self, outcomes: Sequence[ToolOutcome]) -> None:
         self._tool_calls += len(outcomes)

@@ -154,6 +154,14 @@ class Limited(Wrapper):
             return result
         return result._replace(truncated=True, info={**result.info, "stop_reason": reached[0].value})
 
+    def snapshot(self) -> tuple[dict[StopReason, int], Any]:
+        return dict(self._used), super().snapshot()
+
+    def restore(self, snapshot: tuple[dict[StopReason, int], Any]) -> None:
+        used, inner = snapshot
+        self._used = dict(used)
+        super().restore(inner)
+
 
 class Transformed(Wrapper):
     """Passes observations, actions and rewards through functions.

@@ -152,6 +152,26 @@ async def test_a_limit_truncates_and_says_which(limits: dict[str, int], reason: 
     assert not (await env.step(call('{"a": 2, "b": 3}'))).truncated
 
 
+class Restorable(Products):
+    """Its whole state is the conversation."""
+
+    def snapshot(self) -> tuple[Message, ...]:
+        return tuple(self.messages)
+
+    def restore(self, snapshot: tuple[Message, ...]) -> None:
+        self.begin(TASKS[0], 1)
+        self._messages = list(snapshot)
+
+
+async def test_a_branch_has_the_turns_left_that_the_original_had() -> None:
+    env = Limited(Restorable(), max_turns=2)
+    await env.reset(task=TASKS[0], seed=1)
+    await env.step(call('{"a": 2, "b": 3}'))
+    branch = Limited(Restorable(), max_turns=2)
+    branch.restore(env.snapshot())
+    assert (await branch.step(call('{"a": 2, "b": 3}'))).truncated
+
+
 async def test_an_answer_on_the_last_turn_terminates_and_is_not_truncated() -> None:
     env = Limited(Products(), max_turns=1)
     await env.reset(task=TASKS[0], seed=1)
