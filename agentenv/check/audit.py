@@ -113,7 +113,7 @@ class _Auditor:
             self._note(Probe.OUT_OF_TIME, Severity.INFO, "the time, or the patience with hanging calls, was used up")
             return True
         patience = limits.call_seconds + limits.grace_seconds
-        seconds = max(subject.deadline - time.monotonic(), 1.0) + patience
+        seconds = max(subject.deadline - time.monotonic(), 1.0) + patience if subject.cases else 3 * patience
         try:
             await subject.stage.run(lambda: program(subject), stall_seconds=patience, seconds=seconds)
         except StalledError as error:

@@ -29,19 +29,19 @@ _WRONG = assistant("a wrong answer")
 
 async def collect_tasks(subject: Subject, count: int) -> None:
     """Fills `subject.cases` and checks the rows themselves."""
-    env = subject.make()
     deadline = time.monotonic() + subject.limits.call_seconds
-    try:
-        source = env.tasks("train").shuffle(subject.seed).head(count)
-        subject.has_tasks = True
-    except UnsupportedError:
-        subject.cases = [Case(None, subject.seed + index) for index in range(count)]
-        return
-    for index, task in enumerate(source):
-        subject.cases.append(Case(task, subject.seed + index))
-        _check_row(subject, task)
-        if time.monotonic() > deadline:
-            break
+    async with subject.borrow() as env:
+        try:
+            source = env.tasks("train").shuffle(subject.seed).head(count)
+            subject.has_tasks = True
+        except UnsupportedError:
+            subject.cases = [Case(None, subject.seed + index) for index in range(count)]
+            return
+        for index, task in enumerate(source):
+            subject.cases.append(Case(task, subject.seed + index))
+            _check_row(subject, task)
+            if time.monotonic() > deadline:
+                break
     _check_ids(subject)
 
 
@@ -75,15 +75,15 @@ async def splits(subject: Subject) -> None:
     """Looks for questions that are in two splits."""
     if not subject.has_tasks:
         return
-    env = subject.make()
     seen: dict[str, set[str]] = {}
-    for split in SPLITS:
-        deadline = time.monotonic() + OVERLAP_SECONDS
-        try:
-            rows = itertools.takewhile(lambda _: time.monotonic() < deadline, env.tasks(split).head(OVERLAP_TASKS))  # noqa: B023
-            seen[split] = {_content(task) for task in rows if task.prompt}
-        except Exception:  # a split this environment does not have
-            continue
+    async with subject.borrow() as env:
+        for split in SPLITS:
+            deadline = time.monotonic() + OVERLAP_SECONDS
+            try:
+                rows = itertools.takewhile(lambda _: time.monotonic() < deadline, env.tasks(split).head(OVERLAP_TASKS))  # noqa: B023
+                seen[split] = {_content(task) for task in rows if task.prompt}
+            except Exception:  # a split this environment does not have
+                continue
     for one, other in itertools.combinations(seen, 2):
         shared = seen[one] & seen[other]
         if shared:
@@ -149,10 +149,9 @@ async def leaks(subject: Subject) -> None:
     for actor, label in _behaviours(subject, case):
         fresh = await subject.play(case, actor, label)
         for before, ending in ((follow_oracle(), "solved"), (insist(_WRONG, 3), "failed"), (recite(()), "abandoned")):
-            env = subject.make()
-            await subject.play(previous, before, "first episode", env=env)
-            used = await subject.play(case, recite(fresh.actions), label, env=env)
-            await Player(env, subject.stage, subject.limits).close()
+            async with subject.borrow() as env:
+                await subject.play(previous, before, "first episode", env=env)
+                used = await subject.play(case, recite(fresh.actions), label, env=env)
             if difference := _difference(used, fresh):
                 detail = f"after an episode that was {ending}: {difference} on a fresh instance"
                 evidence = Evidence(task_id=case.name, attack=label, detail=detail)
@@ -162,13 +161,13 @@ async def leaks(subject: Subject) -> None:
 
 async def seeds(subject: Subject) -> None:
     """Whether `reset(seed=…)` without a task ever starts another episode."""
-    env = subject.make()
     openings = set()
-    for seed in range(subject.seed, subject.seed + 8):
-        trace = await subject.play(Case(None, seed), recite(()), "reset", env=env)
-        if trace.broken:
-            return
-        openings.add(trace.lines[0])
+    async with subject.borrow() as env:
+        for seed in range(subject.seed, subject.seed + 8):
+            trace = await subject.play(Case(None, seed), recite(()), "reset", env=env)
+            if trace.broken:
+                return
+            openings.add(trace.lines[0])
     if len(openings) > 1:
         return
     choices = {_content(case.task) for case in subject.cases if case.task is not None}
@@ -228,24 +227,27 @@ async def cancellation(subject: Subject) -> None:
     """Cancels a reset and a step while they wait for something; they must end, and close must still work."""
     case = subject.cases[0]
     for name in ("reset", "step"):
-        env = subject.make()
-        player = Player(env, subject.stage, subject.limits)
-        if name == "step" and not await player.start(case.task, case.seed):
-            return
-        work = asyncio.ensure_future(_only(env, name, case))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        if not work.done():
-            work.cancel()
-            done, _ = await asyncio.wait({work}, timeout=subject.limits.grace_seconds)
-            if not done:
-                detail = f"{name} was still running {subject.limits.grace_seconds:g} s after it was cancelled"
-                subject.ledger.note(Probe.IGNORES_CANCELLATION, Severity.ERROR, Evidence(detail=detail))
-            elif not work.cancelled() and work.exception() is None:
-                detail = f"{name} returned a result although it was cancelled"
-                subject.ledger.note(Probe.IGNORES_CANCELLATION, Severity.WARNING, Evidence(detail=detail))
+        player = Player(subject.make(), subject.stage, subject.limits)
+        if name == "reset" or await player.start(case.task, case.seed):
+            await _cancel(subject, player.env, name, case)
         await player.close()
         subject.absorb(case, player.trace, f"cancelled {name}")
+
+
+async def _cancel(subject: Subject, env: Env, name: str, case: Case) -> None:
+    work = asyncio.ensure_future(_only(env, name, case))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    if work.done():
+        return
+    work.cancel()
+    done, _ = await asyncio.wait({work}, timeout=subject.limits.grace_seconds)
+    if not done:
+        detail = f"{name} was still running {subject.limits.grace_seconds:g} s after it was cancelled"
+        subject.ledger.note(Probe.IGNORES_CANCELLATION, Severity.ERROR, Evidence(detail=detail))
+    elif not work.cancelled() and work.exception() is None:
+        detail = f"{name} returned a result although it was cancelled"
+        subject.ledger.note(Probe.IGNORES_CANCELLATION, Severity.WARNING, Evidence(detail=detail))
 
 
 async def _only(env: Env, name: str, case: Case) -> object:

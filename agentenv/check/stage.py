@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from agentenv.check.measure import place
+from agentenv.check.measure import QueueClock, place
 from agentenv.errors import AgentenvError
 from agentenv.threads import THREADS
 
@@ -32,7 +32,10 @@ class StalledError(AgentenvError):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One stretch during which the loop could do nothing else: how long, and in which line."""
+    """One stretch during which the loop could do nothing else: how long, and in which line.
+
+    Time that the thread waited for a processor is taken out, so that a busy machine accuses nobody.
+    """
 
     seconds: float = 0.0
     where: str = ""
@@ -52,6 +55,7 @@ class Stage:
         self.loop.set_exception_handler(lambda _loop, _context: None)  # what is left behind is not worth a traceback
         self._driving = False
         self._started: float | None = None
+        self._queued = 0.0
         self._seen = ""
         self._longest = Hold()
         self._over = threading.Event()
@@ -73,7 +77,11 @@ class Stage:
         waiting = asyncio.wrap_future(outcome)
         deadline = time.monotonic() + seconds
         while True:
-            done, _ = await asyncio.wait({waiting}, timeout=0.1)
+            try:
+                done, _ = await asyncio.wait({waiting}, timeout=0.1)
+            except asyncio.CancelledError:
+                waiting.cancel()
+                raise
             if done:
                 return waiting.result()
             started = self._started
@@ -115,11 +123,12 @@ class Stage:
 
     def _live(self) -> None:
         asyncio.set_event_loop(self.loop)
-        try:
+        self._queue = QueueClock()
+        with contextlib.suppress(SystemExit):  # how `abandon` ends it
             self.loop.run_forever()
-        finally:
-            with contextlib.suppress(Exception):
-                self.loop.close()
+        with contextlib.suppress(Exception):
+            self.loop.close()
+        self._queue.close()
 
     def _begin(self, program: Callable[[], Coroutine[Any, Any, Any]], outcome: concurrent.futures.Future[Any]) -> None:
         self._driving = True
@@ -153,11 +162,12 @@ class Stage:
 
     def enter(self) -> None:
         self._seen = ""
+        self._queued = self._queue.seconds()
         self._started = time.perf_counter()
 
     def leave(self) -> None:
         if self._started is not None:
-            seconds = time.perf_counter() - self._started
+            seconds = time.perf_counter() - self._started - (self._queue.seconds() - self._queued)
             self._started = None
             if seconds > self._longest.seconds:
                 self._longest = Hold(seconds, self._seen)

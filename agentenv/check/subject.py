@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from agentenv.check.catalogue import EXPLANATIONS, Probe
@@ -110,6 +111,15 @@ class Subject:
             self._sources = frozenset(_files_of(env))
             self.stage.sources = self._sources
         return env
+
+    @contextlib.asynccontextmanager
+    async def borrow(self) -> AsyncIterator[Env]:
+        """A fresh instance that is closed after the block; how closing goes is another probe's business."""
+        env = self.make()
+        try:
+            yield env
+        finally:
+            await Player(env, self.stage, self.limits).close()
 
     def renew_stage(self) -> None:
         """A new stage in place of one that was abandoned."""
