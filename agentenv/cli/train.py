@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+from json import dumps as json_text
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from agentenv.cli.common import all_settings, complain, err, out, print_json, show_warnings
+from agentenv.cli.training_report import show_test, show_transcripts
 
 if TYPE_CHECKING:
     from agentenv.cli.train_config import TrainRun
     from agentenv.learn.events import TrainResult
+
+
+RUN = "{run}"
+"""In a policy's argument: the run folder."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -52,13 +59,14 @@ def train(
 
 
 def _run(wanted: TrainRun, folder: Path) -> TrainResult:
-    from agentenv.cli.training_view import TrainingView, draw_curve
+    from agentenv.cli.training_report import draw_curve
+    from agentenv.cli.training_view import TrainingView
     from agentenv.errors import ConfigError
     from agentenv.learn.loop import train as run_training
     from agentenv.policy.contract import TrainablePolicy
     from agentenv.policy.registry import make_policy
 
-    policy = make_policy(wanted.policy, **wanted.policy_options)
+    policy = make_policy(wanted.policy.replace("{run}", str(folder)), **wanted.policy_options)
     if not isinstance(policy, TrainablePolicy):
         raise ConfigError(f"the policy {wanted.policy!r} cannot be trained: its weights cannot be replaced")
     show_warnings()
@@ -87,6 +95,12 @@ def _silence_transformers() -> None:
     logging.disable_progress_bar()
 
 
+def environment_arguments(wanted: TrainRun) -> str:
+    """The environment as the other commands take it, keyword arguments included."""
+    arguments = [f"--env.{key} {shlex.quote(json_text(value))}" for key, value in wanted.environment_kwargs.items()]
+    return " ".join([wanted.environment, *arguments])
+
+
 def _show(result: TrainResult, wanted: TrainRun, *, json: bool) -> None:
     curve = result.run_folder / "learning_curve.png"
     if json:
@@ -99,16 +113,30 @@ def _show(result: TrainResult, wanted: TrainRun, *, json: bool) -> None:
                 "best_reward": result.best_reward,
                 "last_checkpoint": str(result.last_folder),
                 "learning_curve": str(curve) if curve.exists() else None,
+                "test_before": result.before.evaluation.to_json() if result.before else None,
+                "test_after": result.after.evaluation.to_json() if result.after else None,
             }
         )
         return
+    from agentenv.cli.training_report import show_transcripts
+    from agentenv.cli.training_view import summary
+
+    if result.before is not None and result.after is not None:
+        show_transcripts(result.before.folder, result.after.folder, out())
     best = "not scored" if result.best_reward is None else f"{result.best_reward:.3f}"
     lines = [
         f"{result.iterations} iterations; best evaluation {best}, after iteration {result.best_iteration}",
+        *([f"test before: {summary(result.before.evaluation)}"] if result.before else []),
+        *([f"test after:  {summary(result.after.evaluation)}"] if result.after else []),
         f"best model: {result.best_folder}",
         f"run folder: {result.run_folder}",
         *([f"learning curve: {curve}"] if curve.exists() else []),
-        f"next: agentenv eval {wanted.environment} --policy {wanted.policy.partition(':')[0]}:{result.best_folder}",
     ]
+    if result.before is not None and result.after is not None:
+        show_transcripts(result.before, result.after)
+        show_test(result.before, result.after)
     for line in lines:
         out().print(line, markup=False, highlight=False, soft_wrap=True)
+    served = f"{wanted.policy.partition(':')[0]}:{result.best_folder}"
+    out().print(f"try next:  agentenv play {environment_arguments(wanted)} --policy {served}", soft_wrap=True)
+    out().print(f"           agentenv eval {environment_arguments(wanted)} --policy {served}", soft_wrap=True)

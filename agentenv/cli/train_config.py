@@ -11,7 +11,8 @@ class TrainRun(TrainConfig):
     """A training configuration that also names its policy.
 
     Attributes:
-        policy: as after `--policy`: `tiny:FOLDER`. policy_options: options of its factory.
+        policy: as after `--policy`: `tiny:FOLDER`; `{run}` in it stands for the run folder.
+        policy_options: options of its factory.
     """
 
     policy: str

@@ -1,23 +1,24 @@
-"""A training run at the terminal: two progress bars, one line per iteration, and the learning curve at the end."""
+"""A training run at the terminal: progress bars, and one line per iteration, evaluation and test."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from agentenv.evaluate import Evaluation
 from agentenv.learn.events import (
     CheckpointSaved,
     EpisodeFinished,
     Evaluated,
     IterationFinished,
     RunStarted,
+    Tested,
     TrainEvent,
+    WarmupStep,
 )
 
 
@@ -33,8 +34,10 @@ class TrainingView:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._console = console
         self._bars = Progress(*columns, TextColumn("{task.fields[note]}"), console=console, transient=True)
+        self._warmup = self._bars.add_task("warm-up", total=None, note="", visible=False)
         self._iterations = self._bars.add_task("iterations", total=None, note="")
         self._episodes = self._bars.add_task("episodes", total=None, note="")
+        self._warmup: TaskID | None = None
         self._rewards: list[float] = []
         self.last_iteration = 0
 
@@ -49,20 +52,50 @@ class TrainingView:
         match event:
             case RunStarted():
                 self._start(event)
+            case WarmupStep():
+                self._warm_up(event)
             case EpisodeFinished():
                 self._episode(event)
             case IterationFinished():
                 self._iteration(event)
             case Evaluated():
                 self._evaluated(event)
+            case WarmupStep():
+                self._warm_up(event)
+            case Tested():
+                self._say(f"test of the weights after {event.iteration}: {summary(event.evaluation)}", style="bold")
             case CheckpointSaved():
                 self._bars.update(self._iterations, note=f"checkpoint {event.iteration}")
+            case Tested():
+                self._tested(event)
 
     def _start(self, event: RunStarted) -> None:
         self.last_iteration = event.resumed_at
         self._bars.update(self._iterations, total=event.iterations, completed=event.resumed_at)
         if event.resumed_at:
             self._say(f"goes on after iteration {event.resumed_at}")
+
+    def _warm_up(self, event: WarmupStep) -> None:
+        note = f"loss {event.loss:.3f}"
+        self._bars.update(self._warmup, total=event.planned, completed=event.done, note=note, visible=True)
+        if event.done == event.planned:
+            self._say(f"warm-up: {event.planned} steps on demonstrations, {note}")
+            self._bars.update(self._warmup, visible=False)
+
+    def _tested(self, event: Tested) -> None:
+        success = event.evaluation.success
+        rate = "not scored" if success.rate is None else f"success {success.rate:.1%}"
+        protocol = event.evaluation.protocol
+        self._say(f"{protocol.split} of {protocol.tasks} unseen tasks after {event.iteration}: {rate}", style="bold")
+
+    def _warm_up(self, event: WarmupStep) -> None:
+        if self._warmup is None:
+            self._warmup = self._bars.add_task("warm-up", note="")
+        self._bars.update(self._warmup, total=event.planned, completed=event.done, note=f"loss {event.loss:.3f}")
+        if event.done == event.planned:
+            self._say(f"warm-up: {event.planned} steps on demonstrations, loss {event.loss:.3f}")
+            self._bars.remove_task(self._warmup)
+            self._warmup = None
 
     def _episode(self, event: EpisodeFinished) -> None:
         if event.done == 1:
@@ -86,60 +119,18 @@ class TrainingView:
         )
 
     def _evaluated(self, event: Evaluated) -> None:
-        reward, success = event.evaluation.reward, event.evaluation.success
-        mean = "not scored" if reward.mean is None else f"reward {reward.mean:.3f}"
-        error = f" ± {reward.standard_error:.3f}" if reward.standard_error is not None else ""
-        rate = f"  success {success.rate:.1%}" if success.rate is not None else ""
-        best = "  (best so far)" if event.best else ""
-        split = event.evaluation.protocol.split
-        self._say(f"evaluation on {split} after {event.iteration}: {mean}{error}{rate}{best}", style="bold")
+        split, best = event.evaluation.protocol.split, "  (best so far)" if event.best else ""
+        self._say(f"evaluation on {split} after {event.iteration}: {summary(event.evaluation)}{best}", style="bold")
 
     def _say(self, text: str, style: str = "") -> None:
         self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def draw_curve(run_folder: Path) -> Path | None:
-    """Writes `learning_curve.png` into a run folder from its metrics.
-
-    Returns where it lies; `None` when matplotlib is not installed or there is nothing to draw yet.
-    """
-    with contextlib.suppress(ImportError):
-        from matplotlib.figure import Figure
-
-        entries = _entries(run_folder / "metrics.jsonl")
-        iterations = [entry for entry in entries if entry["kind"] == "iteration"]
-        evaluations = [entry for entry in entries if entry["kind"] == "evaluation"]
-        if not iterations:
-            return None
-        figure = Figure(figsize=(9, 6), layout="constrained")
-        panels = figure.subplots(2, 2, sharex=True).flat
-        at = [entry["iteration"] for entry in iterations]
-        curves: list[tuple[str, list[Any]]] = [
-            ("reward", [entry["reward_mean"] for entry in iterations]),
-            ("sampled tokens per episode", [entry["response_mean"] for entry in iterations]),
-            ("entropy (nats per token)", [entry["update"]["entropy"] for entry in iterations]),
-            ("sampled tokens per second", [entry["sampled_per_second"] for entry in iterations]),
-        ]
-        for panel, (title, values) in zip(panels, curves, strict=True):
-            panel.plot(at, [math.nan if value is None else value for value in values], label="training")
-            panel.set_title(title)
-            panel.grid(alpha=0.3)
-            if title == "reward" and evaluations:
-                means = [entry["reward"]["mean"] for entry in evaluations]
-                errors = [entry["reward"]["standard_error"] or 0.0 for entry in evaluations]
-                shown = [math.nan if mean is None else mean for mean in means]
-                panel.errorbar(
-                    [entry["iteration"] for entry in evaluations], shown, yerr=errors, marker="o", label="evaluation"
-                )
-                panel.legend()
-        figure.supxlabel("iteration")
-        path = run_folder / "learning_curve.png"
-        figure.savefig(path, dpi=120)
-        return path
-    return None
-
-
-def _entries(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+def summary(evaluation: Evaluation) -> str:
+    """Reward and success in one line, and how many episodes are in neither."""
+    reward, success = evaluation.reward, evaluation.success
+    mean = "nothing scored" if reward.mean is None else f"reward {reward.mean:.3f}"
+    error = f" ± {reward.standard_error:.3f}" if reward.standard_error is not None else ""
+    rate = f"  success {success.rate:.1%}" if success.rate is not None else ""
+    missing = evaluation.planned - evaluation.scored
+    return f"{mean}{error}{rate}" + (f"  {missing} NOT scored" if missing else "")
