@@ -20,11 +20,19 @@ from agentenv_calculator.env import Calculator
 from agentenv_calculator.problems import Operator
 
 
-class CarelessPolicy(Policy):
-    """Takes the right operands in the right order, but a wrong operator with probability `wrong_operator`.
+_CONFUSED_WITH = {
+    Operator.PLUS: Operator.TIMES,
+    Operator.MINUS: Operator.PLUS,
+    Operator.TIMES: Operator.MINUS,
+}
 
-    It goes on with whatever the calculator returned and answers with its last result, so its digits are always right
-    for what it asked. Its choices depend on the episode's seed and the turn alone.
+
+class CarelessPolicy(Policy):
+    """Takes the right operands in the right order, but confuses the operator with probability `wrong_operator`.
+
+    Its confusions are always the same: plus for times, minus for plus, times for minus. It goes on with whatever the
+    calculator returned and answers with its last result, so its digits are always right for what it asked. Its
+    choices depend on the episode's seed and the turn alone.
     """
 
     name = "careless_calculator"
@@ -45,7 +53,7 @@ class CarelessPolicy(Policy):
         operation, operand = chain.steps[step]
         rng = random.Random(f"{session.seed}/{step}")
         if rng.random() < self._wrong_operator:
-            operation = rng.choice([other for other in Operator if other is not operation])
+            operation = _CONFUSED_WITH[operation]
         call = ToolCall(f"call_{step}", "calculator", json.dumps({"expression": f"{left}{operation}{operand}"}))
         return Completion(assistant(None, call), "tool_calls")
 
