@@ -1,0 +1,63 @@
+"""The metrics file is JSON line by line, and an iteration's numbers are those of its episodes."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from agentenv.learn.advantages import grpo
+from agentenv.learn.diagnostics import Tally
+from agentenv.learn.metrics import IterationMetrics, MetricsFile, Seconds, as_values
+from agentenv.outcome import Status
+from agentenv.trajectory import build_rows
+from tests.trajectory.build import call, episode
+
+
+def test_the_numbers_of_an_iteration_worked_by_hand() -> None:
+    episodes = [
+        episode(call([1], [2, 3], version=4), call([1, 2, 3, 9], [5], version=4), id="a", final_reward=1.0),
+        episode(call([1], [2], version=3), id="b", sibling=1, final_reward=0.0),
+        episode(call([1], [2, 2]), id="c", sibling=2, status=Status.MODEL_ERROR),
+        episode(call([1], [2], version=4), id="d", group="other", final_reward=0.5),
+    ]
+    rewards = [one.reward for one in episodes]
+    advantages = grpo(rewards, ["g", "g", "g", "other"])
+    update = Tally(rows=3, skipped_rows=1).finish()
+    metrics = IterationMetrics.of(5, episodes, build_rows(episodes), advantages, update, Seconds(2.0, 0.0, 1.0, 0.0))
+    assert (metrics.iteration, metrics.version, metrics.episodes, metrics.unscored) == (5, 5, 4, 1)
+    assert metrics.statuses == {"ok": 3, "model_error": 1}
+    assert metrics.reward_mean == pytest.approx(0.5)
+    assert metrics.reward_std == pytest.approx(math.sqrt((0.25 + 0.25 + 0.0) / 3))
+    assert metrics.components == {"reward": 0.5}
+    assert metrics.turns == pytest.approx(4 / 3)
+    assert (metrics.response_mean, metrics.response_max) == (pytest.approx(5 / 3), 3)
+    assert (metrics.groups, metrics.zero_variance) == (2, 0.5)
+    assert (metrics.rows, metrics.row_tokens, metrics.excluded) == (3, 5 + 2 + 2, {"episode_failed": 1})
+    # Of five trained tokens one is by version 3 where 4 was current.
+    assert metrics.staleness_mean == pytest.approx(1 / 5)
+    assert metrics.sampled_per_second == pytest.approx(7 / 2)
+
+
+def test_what_could_not_be_measured_is_null(tmp_path: Path) -> None:
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    file.append("iteration", {"iteration": 1, "update": as_values(Tally(0, 0).finish())})
+    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line)["update"]["loss"] is None
+    assert "NaN" not in line
+
+
+def test_a_resumed_run_forgets_what_it_is_about_to_write_again_and_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    file = MetricsFile(path)
+    file.forget_after(0)
+    for iteration in range(4):
+        file.append("iteration", {"iteration": iteration})
+    with path.open("a") as opened:
+        opened.write('{"kind": "iterat')
+    file.forget_after(1)
+    assert [line["iteration"] for line in file.read()] == [0, 1]
