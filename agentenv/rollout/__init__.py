@@ -4,14 +4,20 @@ from agentenv.rollout.config import RetryConfig, RolloutConfig
 from agentenv.rollout.engine import RolloutEngine
 from agentenv.rollout.journal import DuplicateEpisodeError, Journal, JournalError
 from agentenv.rollout.lag import Stall
+from agentenv.rollout.replaying import Difference, ReplayReport, replay
 from agentenv.rollout.request import EpisodeRequest, derive_seed, group_requests
+from agentenv.rollout.rescoring import Rescored, RescoreReport, rescore
 from agentenv.rollout.stats import RolloutStats
 
 __all__ = [
+    "Difference",
     "DuplicateEpisodeError",
     "EpisodeRequest",
     "Journal",
     "JournalError",
+    "ReplayReport",
+    "RescoreReport",
+    "Rescored",
     "RetryConfig",
     "RolloutConfig",
     "RolloutEngine",
@@ -19,4 +25,6 @@ __all__ = [
     "Stall",
     "derive_seed",
     "group_requests",
+    "replay",
+    "rescore",
 ]

@@ -35,14 +35,14 @@ class Pool(Generic[Request, Result]):
         size: how many jobs may hold a slot at a time.
         job: does the work of one request. It may release its slot early, before it is done with the rest. `None`
             means that there is nothing to hand on.
-        admit: answers a request without a slot, or says `None` when it needs one.
+        admit: answers a request without a slot, or says `None` when it needs one; by default all do.
     """
 
     def __init__(
         self,
         size: int,
         job: Callable[[Request, Slot], Awaitable[Result | None]],
-        admit: Callable[[Request], Awaitable[Result | None]],
+        admit: Callable[[Request], Awaitable[Result | None]] | None = None,
     ) -> None:
         self.slots = asyncio.Semaphore(size)
         self.job = job
@@ -99,7 +99,7 @@ class _Run(Generic[Request, Result]):
     async def _feed(self, requests: Iterable[Request] | AsyncIterable[Request]) -> None:
         try:
             async for request in _each(requests):
-                answer = await self._pool.admit(request)
+                answer = None if self._pool.admit is None else await self._pool.admit(request)
                 if answer is not None:
                     self.answers.put_nowait(answer)
                     continue
