@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from agentenv.cli.common import all_settings, complain, err, out, print_json, show_warnings
-from agentenv.cli.training_report import show_test, show_transcripts
 
 if TYPE_CHECKING:
     from agentenv.cli.train_config import TrainRun
@@ -66,7 +65,7 @@ def _run(wanted: TrainRun, folder: Path) -> TrainResult:
     from agentenv.policy.contract import TrainablePolicy
     from agentenv.policy.registry import make_policy
 
-    policy = make_policy(wanted.policy.replace("{run}", str(folder)), **wanted.policy_options)
+    policy = make_policy(wanted.policy.replace(RUN, str(folder)), **wanted.policy_options)
     if not isinstance(policy, TrainablePolicy):
         raise ConfigError(f"the policy {wanted.policy!r} cannot be trained: its weights cannot be replaced")
     show_warnings()
@@ -118,25 +117,20 @@ def _show(result: TrainResult, wanted: TrainRun, *, json: bool) -> None:
             }
         )
         return
-    from agentenv.cli.training_report import show_transcripts
-    from agentenv.cli.training_view import summary
+    from agentenv.cli.training_report import show_test, show_transcripts
 
     if result.before is not None and result.after is not None:
-        show_transcripts(result.before.folder, result.after.folder, out())
+        show_transcripts(result.before, result.after, out())
+        show_test(result.before, result.after, out())
     best = "not scored" if result.best_reward is None else f"{result.best_reward:.3f}"
+    tail = f"{environment_arguments(wanted)} --policy {wanted.policy.partition(':')[0]}:{result.best_folder}"
     lines = [
         f"{result.iterations} iterations; best evaluation {best}, after iteration {result.best_iteration}",
-        *([f"test before: {summary(result.before.evaluation)}"] if result.before else []),
-        *([f"test after:  {summary(result.after.evaluation)}"] if result.after else []),
         f"best model: {result.best_folder}",
         f"run folder: {result.run_folder}",
         *([f"learning curve: {curve}"] if curve.exists() else []),
+        f"next: agentenv play {tail}",
+        f"      agentenv eval {tail}",
     ]
-    if result.before is not None and result.after is not None:
-        show_transcripts(result.before, result.after)
-        show_test(result.before, result.after)
     for line in lines:
         out().print(line, markup=False, highlight=False, soft_wrap=True)
-    served = f"{wanted.policy.partition(':')[0]}:{result.best_folder}"
-    out().print(f"try next:  agentenv play {environment_arguments(wanted)} --policy {served}", soft_wrap=True)
-    out().print(f"           agentenv eval {environment_arguments(wanted)} --policy {served}", soft_wrap=True)

@@ -10,8 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from agentenv.cli.training_view import summary
 from agentenv.episode import Episode
 from agentenv.evaluate.protocol import JOURNAL
+from agentenv.learn.events import Tested
 from agentenv.outcome import Status
 from agentenv.rollout import Journal
 
@@ -65,9 +67,17 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def show_transcripts(before: Path, after: Path, console: Console, count: int = SHOWN) -> None:
-    """Prints a few tasks of two run folders side by side in time: what the policy said before, and what after."""
-    then, now = _scored(before), _scored(after)
+def show_test(before: Tested, after: Tested, console: Console) -> None:
+    """Prints the final test of the model before the first iteration and of the best one."""
+    protocol = after.evaluation.protocol
+    console.print(Text(f"\n{protocol.tasks} unseen tasks (split {protocol.split}), greedy", style="bold"))
+    for name, tested in (("before", before), ("after", after)):
+        console.print(Text(f"  {name:<7} {summary(tested.evaluation)}"))
+
+
+def show_transcripts(before: Tested, after: Tested, console: Console, count: int = SHOWN) -> None:
+    """Prints what the policy said on a few of the test's tasks, before the first iteration and after the best."""
+    then, now = _scored(before.folder), _scored(after.folder)
     for task_id in [task_id for task_id in then if task_id in now][:count]:
         console.print(Text(f"\n{then[task_id].task.question or task_id}", style="bold"))
         for name, episode in (("before", then[task_id]), ("after", now[task_id])):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agentenv.evaluate import Evaluation
 from agentenv.learn.events import (
@@ -37,7 +36,6 @@ class TrainingView:
         self._warmup = self._bars.add_task("warm-up", total=None, note="", visible=False)
         self._iterations = self._bars.add_task("iterations", total=None, note="")
         self._episodes = self._bars.add_task("episodes", total=None, note="")
-        self._warmup: TaskID | None = None
         self._rewards: list[float] = []
         self.last_iteration = 0
 
@@ -60,14 +58,10 @@ class TrainingView:
                 self._iteration(event)
             case Evaluated():
                 self._evaluated(event)
-            case WarmupStep():
-                self._warm_up(event)
             case Tested():
                 self._say(f"test of the weights after {event.iteration}: {summary(event.evaluation)}", style="bold")
             case CheckpointSaved():
                 self._bars.update(self._iterations, note=f"checkpoint {event.iteration}")
-            case Tested():
-                self._tested(event)
 
     def _start(self, event: RunStarted) -> None:
         self.last_iteration = event.resumed_at
@@ -81,21 +75,6 @@ class TrainingView:
         if event.done == event.planned:
             self._say(f"warm-up: {event.planned} steps on demonstrations, {note}")
             self._bars.update(self._warmup, visible=False)
-
-    def _tested(self, event: Tested) -> None:
-        success = event.evaluation.success
-        rate = "not scored" if success.rate is None else f"success {success.rate:.1%}"
-        protocol = event.evaluation.protocol
-        self._say(f"{protocol.split} of {protocol.tasks} unseen tasks after {event.iteration}: {rate}", style="bold")
-
-    def _warm_up(self, event: WarmupStep) -> None:
-        if self._warmup is None:
-            self._warmup = self._bars.add_task("warm-up", note="")
-        self._bars.update(self._warmup, total=event.planned, completed=event.done, note=f"loss {event.loss:.3f}")
-        if event.done == event.planned:
-            self._say(f"warm-up: {event.planned} steps on demonstrations, loss {event.loss:.3f}")
-            self._bars.remove_task(self._warmup)
-            self._warmup = None
 
     def _episode(self, event: EpisodeFinished) -> None:
         if event.done == 1:

@@ -11,8 +11,9 @@ from tests.cli.support import agentenv, here
 
 torch = pytest.importorskip("torch")
 
-from agentenv.cli.training_view import TrainingView, draw_curve  # noqa: E402
-from agentenv.learn.events import EpisodeFinished, RunStarted  # noqa: E402
+from agentenv.cli.training_report import draw_curve  # noqa: E402
+from agentenv.cli.training_view import TrainingView  # noqa: E402
+from agentenv.learn.events import EpisodeFinished, RunStarted, WarmupStep  # noqa: E402
 from agentenv.outcome import Status  # noqa: E402
 
 CONFIG = """
@@ -24,6 +25,7 @@ siblings = 2
 max_tokens = 4
 learner.threads = 1
 evaluation = {every = 2, tasks = 2}
+final_test = {tasks = 4}
 """
 
 
@@ -50,7 +52,9 @@ def test_training_runs_goes_on_and_refuses_another_configuration(folder: Path) -
     longer = agentenv("train", "calculator.toml", "--learner.lr", "1e-5", "--iterations", "3", folder=folder)
     assert longer.code == 0, longer.err
     assert "goes on after iteration 2" in longer.err
-    assert "next: agentenv eval calculator-v0 --policy tiny:" in longer.out
+    assert "agentenv eval calculator-v0 --policy tiny:" in longer.out
+    assert longer.out.count("before, return 0") == longer.out.count("after, return 0") == 3
+    assert "4 unseen tasks (split test), greedy" in longer.out
 
     other = agentenv("train", "calculator.toml", "--learner.lr", "1e-3", folder=folder)
     assert other.code == 1
@@ -81,11 +85,13 @@ def test_the_view_shows_the_mean_of_the_episodes_that_were_scored() -> None:
     screen = io.StringIO()
     with TrainingView(Console(file=screen, force_terminal=True, width=120)) as view:
         view.on_event(RunStarted(Path("run"), iterations=5, episodes_per_iteration=3, resumed_at=2))
+        view.on_event(WarmupStep(1, 1, loss=0.25))
         for done, reward in enumerate((1.0, None, 0.0), start=1):
             status = Status.OK if reward is not None else Status.MODEL_ERROR
             view.on_event(EpisodeFinished(3, done, 3, status, reward))
     assert "goes on after iteration 2" in screen.getvalue()
     assert "reward 0.500" in screen.getvalue()
+    assert "1 steps on demonstrations, loss 0.250" in screen.getvalue()
 
 
 def test_a_curve_is_drawn_from_whatever_was_measured(tmp_path: Path) -> None:
