@@ -42,9 +42,10 @@ class Report:
 class Stopwatch:
     """CPU and wall seconds since it was made.
 
-    >>> watch = Stopwatch()
-    >>> work()
-    >>> run = watch.run(rollouts=100, reward_mean=0.5)
+    Example:
+        watch = Stopwatch()
+        work()
+        run = watch.run(rollouts=100, reward_mean=0.5)
     """
 
     def __init__(self) -> None:

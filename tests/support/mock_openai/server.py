@@ -64,8 +64,9 @@ class MockOpenAI:
 
     ``sleep`` is what waits for the latency, so that a test can put a clock of its own in its place.
 
-    >>> async with MockOpenAI(lambda request: request.last_text.upper(), latency=0.1) as server:
-    ...     client = openai.AsyncOpenAI(base_url=server.base_url, api_key="none")
+    Example:
+        async with MockOpenAI(lambda request: request.last_text.upper(), latency=0.1) as server:
+            client = openai.AsyncOpenAI(base_url=server.base_url, api_key="none")
     """
 
     def __init__(
