@@ -161,7 +161,7 @@ def test_debug_shows_the_traceback_wherever_it_stands() -> None:
     assert "RegistryError" in result.err
 
 
-@pytest.mark.parametrize("name", ["list", "describe", "new", "check", "play", "eval", "train"])
+@pytest.mark.parametrize("name", ["list", "describe", "new", "check", "play", "eval", "train", "replay", "rescore"])
 def test_every_command_has_a_help_with_an_example(name: str) -> None:
     result = here(name, "--help")
     assert result.code == 0
