@@ -56,6 +56,11 @@ class Format:
     def wrap(self, answer: str) -> str:
         return f"{self.prefix}{answer}{self.suffix}"
 
+    def fits(self, text: str) -> bool:
+        """Whether the text is an answer in this format, and not an empty one."""
+        inner = text.removeprefix(self.prefix).removesuffix(self.suffix)
+        return self.wrap(inner) == text and inner.strip() != ""
+
     def bare(self, text: str) -> str:
         """The answer alone, also where the oracle explained itself before it."""
         rest = text.removeprefix(self.prefix)
@@ -179,7 +184,7 @@ def _contentless(style: Format, rng: random.Random, *, huge: bool) -> Iterator[A
     if huge:
         texts["100-kB"] = "lorem " * 17_000
     for name, text in texts.items():
-        yield from _both(name, Probe.PAYS_NOTHING, text, style, (text,))
+        yield from _both(name, Probe.PAYS_NOTHING, text, style, (text, *re.findall(r"\d+", text)))
     if not style.trivial:
         yield Attack("empty*", Probe.PAYS_NOTHING, assistant(style.wrap("")), ("",))
 

@@ -210,7 +210,7 @@ class _Auditor:
         subject = self._subject
         earned = [value for _, value in self._oracle]
         scale = Scale.of(subject.spec.reward_range, earned, [one.earned for one in self._tries])
-        findings = verdicts.judge_constant(self._tries, earned, subject.spec.reward_range[0])
+        findings = verdicts.judge_constant(self._tries, earned, scale, self._style)
         if not findings:
             findings = verdicts.judge_oracle(self._oracle, scale) + verdicts.judge_attacks(self._tries, scale)
         for finding in findings:

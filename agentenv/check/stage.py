@@ -24,6 +24,7 @@ from agentenv.threads import THREADS
 
 Result = TypeVar("Result")
 SAMPLE_SECONDS = 0.01
+BURY_SECONDS = 5.0
 
 
 class StalledError(AgentenvError):
@@ -124,11 +125,21 @@ class Stage:
     def _live(self) -> None:
         asyncio.set_event_loop(self.loop)
         self._queue = QueueClock()
-        with contextlib.suppress(SystemExit):  # how `abandon` ends it
+        try:
             self.loop.run_forever()
+        except SystemExit:  # how `abandon` ends it, once the environment's code lets go
+            self._bury()
         with contextlib.suppress(Exception):
             self.loop.close()
         self._queue.close()
+
+    def _bury(self) -> None:
+        """Unwinds what was playing when the stage was abandoned, so that nothing is collected half-way through."""
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        with contextlib.suppress(Exception, SystemExit):
+            self.loop.run_until_complete(asyncio.wait(left, timeout=BURY_SECONDS))
 
     def _begin(self, program: Callable[[], Coroutine[Any, Any, Any]], outcome: concurrent.futures.Future[Any]) -> None:
         self._driving = True

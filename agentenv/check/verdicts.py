@@ -11,12 +11,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agentenv.check.attacks import Attack, canonical
+from agentenv.check.attacks import Attack, Format, canonical
 from agentenv.check.catalogue import EXPLANATIONS, Probe
 from agentenv.check.report import Evidence, Finding, Severity, shorten
 
 WIN = 0.9
 """Share of the reward range from which an attack has won."""
+
+FULL = 0.99
+"""Share from which it earned full marks. Less is partial credit for a near miss: generous, but no broken verifier."""
+
+MANY = 8
+"""How many different answers must be paid alike before all answers are said to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ class Thresholds:
 
 _THRESHOLDS = {
     Probe.PAYS_NOTHING: Thresholds(0.0, 0.1),
-    Probe.OVERRIDE: Thresholds(0.0, 0.2),
+    Probe.OVERRIDE: Thresholds(0.1, 0.2),
     Probe.GUESS: Thresholds(0.2, 0.5),
     Probe.LISTING: Thresholds(0.1, 0.2),
     Probe.ECHO: Thresholds(0.1, 0.2),
@@ -97,13 +103,18 @@ def judge_oracle(returns: Sequence[tuple[str, float]], scale: Scale) -> list[Fin
     return [_finding(Probe.ORACLE_FAILS, severity, len(short), len(returns), evidence)]
 
 
-def judge_constant(tries: Sequence[Try], oracle: Sequence[float], low: float) -> list[Finding]:
-    """Whether everything, the oracle included, earns the same; at the bottom it is the oracle that is suspect."""
-    earned = {round(value, 9) for value in (*oracle, *(one.earned for one in tries))}
-    plain = {one.attack.message.text for one in tries}
-    if len(earned) != 1 or len(plain) < 5 or not oracle or min(earned) <= low:
+def judge_constant(tries: Sequence[Try], oracle: Sequence[float], scale: Scale, style: Format) -> list[Finding]:
+    """Whether every answer that has the right form earns the same as the oracle.
+
+    Where that is the bottom of the range, it is the oracle that is suspect, and `judge_oracle` says so.
+    """
+    formed = [one for one in tries if style.fits(one.attack.message.text) and not one.attack.message.tool_calls]
+    earned = {round(value, 9) for value in (*oracle, *(one.earned for one in formed))}
+    if len(earned) != 1 or not oracle or scale.share(min(earned)) <= 0.0:
         return []
-    example = tries[-1]
+    if len({one.attack.message.text for one in formed}) < MANY:
+        return []
+    example = next((one for one in formed if not one.explained), formed[-1])
     evidence = Evidence(
         task_id=example.task_id,
         attack=example.attack.name,
@@ -111,7 +122,7 @@ def judge_constant(tries: Sequence[Try], oracle: Sequence[float], low: float) ->
         expected=None if example.right is None else shorten(example.right),
         reward=example.earned,
     )
-    return [_finding(Probe.CONSTANT_REWARD, Severity.ERROR, len(tries), len(tries), evidence)]
+    return [_finding(Probe.CONSTANT_REWARD, Severity.ERROR, len(formed), len(formed), evidence)]
 
 
 def judge_attacks(tries: Sequence[Try], scale: Scale) -> list[Finding]:
@@ -149,7 +160,9 @@ def _winners(family: Probe, attacks: dict[str, list[Try]], scale: Scale) -> list
     limits = _THRESHOLDS[family]
     rate, example = rates[worst], wins[worst][0]
     severity = Severity.ERROR if rate >= limits.error else Severity.WARNING if rate >= limits.warning else Severity.INFO
-    if example.right is None and family in _NEEDS_RIGHT and severity is Severity.ERROR:
+    chance = example.right is None and family in _NEEDS_RIGHT
+    near = max(scale.share(one.earned) for one in wins[worst]) < FULL
+    if severity is Severity.ERROR and (chance or near):
         severity = Severity.WARNING
     also = ", ".join(name for name in paid if name != worst)
     evidence = Evidence(

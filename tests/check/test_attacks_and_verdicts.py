@@ -141,13 +141,22 @@ def test_an_oracle_short_of_the_top_is_graded_by_how_often_it_wins() -> None:
     assert judge_oracle([("a", 0.0), ("b", 0.5)], UNIT)[0].severity is Severity.ERROR
 
 
-def test_one_reward_for_everything_is_constant_unless_it_is_the_lowest() -> None:
-    tries = [Try("t", Attack(f"a{n}", Probe.OVERRIDE, assistant(f"{n}")), 1.0, "x") for n in range(6)]
-    (finding,) = judge_constant(tries, [1.0], 0.0)
-    assert finding.probe is Probe.CONSTANT_REWARD
-    assert judge_constant(tries, [0.5], 0.0) == []
-    assert judge_constant(tries, [1.0], 1.0) == []
-    assert judge_constant(tries, [], 0.0) == []
+def test_one_reward_for_every_answer_of_the_right_form_is_constant_unless_it_is_the_lowest() -> None:
+    tries = [Try("t", Attack(f"a{n}", Probe.OVERRIDE, assistant(f"#### {n}")), 1.0, "x") for n in range(9)]
+    unformed = [Try("t", Attack("plain", Probe.OVERRIDE, assistant("plain")), 0.0, "x")]
+    style = Format("#### ", "")
+    (finding,) = judge_constant(tries + unformed, [1.0], UNIT, style)
+    assert (finding.probe, finding.severity) == (Probe.CONSTANT_REWARD, Severity.ERROR)
+    assert judge_constant(tries + unformed, [1.0], UNIT, Format()) == []
+    assert judge_constant(tries, [0.5], UNIT, style) == []
+    assert judge_constant(tries, [1.0], Scale(1.0, 2.0), style) == []
+    assert judge_constant(tries, [], UNIT, style) == []
+    assert judge_constant(tries[:3], [1.0], UNIT, style) == []
+
+
+def test_full_marks_are_worse_than_generous_partial_credit() -> None:
+    assert judge_attacks(_tries(Probe.OTHER_ANSWER, [0.92] * 20), UNIT)[0].severity is Severity.WARNING
+    assert judge_attacks(_tries(Probe.OTHER_ANSWER, [1.0] * 20), UNIT)[0].severity is Severity.ERROR
 
 
 def test_every_probe_is_explained() -> None:

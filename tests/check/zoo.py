@@ -60,8 +60,8 @@ class ObeysTheAnswer(Sums):
 class MatchesThePolicysPattern(Sums):
     def verify(self, said: str, answer: str) -> float:
         try:
-            return float(said != "" and re.fullmatch(said, answer) is not None)
-        except (re.error, FutureWarning):
+            return float(said != "" and "[[" not in said and re.fullmatch(said, answer) is not None)
+        except re.error:
             return 0.0
 
 
