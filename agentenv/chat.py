@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from agentenv.env import Action, Env, Info, Observation, StepResult
 from agentenv.messages import Message, system
 from agentenv.rewards import Component, Reward, RewardFunction, reward_functions
 from agentenv.tasks import Task
 from agentenv.tools import ToolErrorKind, ToolOutcome, ToolSet, marked_tools
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What has been said in an episode, and how many turns and tool calls that took. A value: safe to keep."""
+
+    messages: tuple[Message, ...] = ()
+    turns: int = 0
+    tool_calls: int = 0
+    tool_errors: int = 0
+
+    @property
+    def metrics(self) -> dict[str, int]:
+        return {"turns": self.turns, "tool_calls": self.tool_calls, "tool_errors": self.tool_errors}
 
 
 class ChatEnv(Env):
@@ -36,22 +51,20 @@ class ChatEnv(Env):
     system_prompt: str = ""
 
     def __init__(self) -> None:
-        self._tools = ToolSet(marked_tools(self))
-        self._rewards: tuple[RewardFunction, ...] = reward_functions(self)
-        self._messages: list[Message] = []
-        self._turns = 0
-        self._tool_calls = 0
-        self._tool_errors = 0
+        # The names are mangled so that a subclass is free to call its own attributes `_tools` or `_rewards`.
+        self.__tools = ToolSet(marked_tools(self))
+        self.__rewards: tuple[RewardFunction, ...] = reward_functions(self)
+        self.conversation = Conversation()
 
     @property
-    def messages(self) -> Sequence[Message]:
+    def messages(self) -> tuple[Message, ...]:
         """The conversation so far, oldest first."""
-        return tuple(self._messages)
+        return self.conversation.messages
 
     @property
     def tools(self) -> ToolSet:
         """The tools offered. Override it to offer others than the `@tool` methods."""
-        return self._tools
+        return self.__tools
 
     async def setup(self) -> None:
         """Prepares the state of an episode; `self.task` and `self.rng` are ready. Override where there is state."""
@@ -67,57 +80,56 @@ class ChatEnv(Env):
 
     async def reset(self, *, task: Task | None = None, seed: int | None = None) -> tuple[Observation, Info]:
         self.begin(task, seed)
-        self._turns = self._tool_calls = self._tool_errors = 0
         await self.setup()
-        self._messages = list(self.prompt())
-        return Observation(tuple(self._messages), self.tools.specs), {}
+        self.conversation = Conversation(self.prompt())
+        return Observation(self.messages, self.tools.specs), {}
 
     async def step(self, action: Action) -> StepResult:
         message = action.message
-        self._messages.append(message)
-        self._turns += 1
+        self.__extend((message,), turns=1)
         if message.tool_calls and len(self.tools):
             outcomes = await self.tools.call_all(message.tool_calls)
-            self._count(outcomes)
-            info = {"metrics": self._metrics(), "tools": [_tool_info(outcome) for outcome in outcomes]}
-            return self._continue([outcome.message for outcome in outcomes], info)
+            errors = sum(outcome.error is not None for outcome in outcomes)
+            answers = tuple(outcome.message for outcome in outcomes)
+            self.__extend(answers, tool_calls=len(outcomes), tool_errors=errors)
+            info = {"metrics": self.conversation.metrics, "tools": [_tool_info(outcome) for outcome in outcomes]}
+            return StepResult(Observation(answers, self.tools.specs), Reward.of(), False, False, info)
         answer = await self.respond(message)
-        info = {"metrics": self._metrics()}
-        if answer is not None:
-            return self._continue(answer, info)
-        return StepResult(Observation((), self.tools.specs), await self.score(), True, False, info)
+        info = {"metrics": self.conversation.metrics}
+        if answer is None:
+            return StepResult(Observation((), self.tools.specs), await self.score(), True, False, info)
+        self.__extend(tuple(answer))
+        return StepResult(Observation(tuple(answer), self.tools.specs), Reward.of(), False, False, info)
 
     async def score(self) -> Reward | None:
         """Every reward component of the conversation so far; `None` as soon as one of them is not scored."""
-        last = self._messages[-1]
+        last = self.messages[-1]
         offered = {
             "task": self.task,
             "answer": self.task.answer,
             "completion": last.text,
             "message": last,
             "messages": self.messages,
-            "turns": self._turns,
-            "tool_calls": self._tool_calls,
-            "tool_errors": self._tool_errors,
+            **self.conversation.metrics,
         }
         components: list[Component] = []
-        for function in self._rewards:
+        for function in self.__rewards:
             component = await function.score(offered, type(self).__name__)
             if component is None:
                 return None
             components.append(component)
         return Reward.of(*components)
 
-    def _continue(self, messages: Sequence[Message], info: Info) -> StepResult:
-        self._messages.extend(messages)
-        return StepResult(Observation(tuple(messages), self.tools.specs), Reward.of(), False, False, info)
-
-    def _metrics(self) -> dict[str, int]:
-        return {"turns": self._turns, "tool_calls": self._tool_calls, "tool_errors": self._tool_errors}
-
-    def _count(self, outcomes: Sequence[ToolOutcome]) -> None:
-        self._tool_calls += len(outcomes)
-        self._tool_errors += sum(outcome.error is not None for outcome in outcomes)
+    def __extend(
+        self, messages: tuple[Message, ...], *, turns: int = 0, tool_calls: int = 0, tool_errors: int = 0
+    ) -> None:
+        so_far = self.conversation
+        self.conversation = Conversation(
+            so_far.messages + messages,
+            so_far.turns + turns,
+            so_far.tool_calls + tool_calls,
+            so_far.tool_errors + tool_errors,
+        )
 
 
 def _tool_info(outcome: ToolOutcome) -> dict[str, str | float | None]:

@@ -63,7 +63,7 @@ class EnvSpec(pydantic.BaseModel, frozen=True, extra="forbid"):
     entry_point: str
     kwargs: dict[str, pydantic.JsonValue] = {}
     description: str = ""
-    max_turns: int | None = pydantic.Field(None, ge=1)
+    max_turns: int | None = pydantic.Field(default=None, ge=1)
     wrappers: tuple[WrapperSpec, ...] = ()
     reward_range: tuple[float, float] = (0.0, 1.0)
     deterministic: bool = True

@@ -62,6 +62,7 @@ def _run(wanted: TrainRun, folder: Path) -> TrainResult:
     from agentenv.cli.training_view import TrainingView
     from agentenv.errors import ConfigError
     from agentenv.learn.loop import train as run_training
+    from agentenv.learn.model import silence_transformers
     from agentenv.policy.contract import TrainablePolicy
     from agentenv.policy.registry import make_policy
 
@@ -69,7 +70,7 @@ def _run(wanted: TrainRun, folder: Path) -> TrainResult:
     if not isinstance(policy, TrainablePolicy):
         raise ConfigError(f"the policy {wanted.policy!r} cannot be trained: its weights cannot be replaced")
     show_warnings()
-    _silence_transformers()
+    silence_transformers()
     view = TrainingView(err())
 
     async def run() -> TrainResult:
@@ -85,13 +86,6 @@ def _run(wanted: TrainRun, folder: Path) -> TrainResult:
         raise typer.Exit(130) from None
     draw_curve(folder)
     return result
-
-
-def _silence_transformers() -> None:
-    """Its bars for loading and saving weights would run through ours, at every checkpoint."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
 
 
 def environment_arguments(wanted: TrainRun) -> str:

@@ -26,6 +26,13 @@ def load_model(folder: Path) -> PreTrainedModel:
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").train()
 
 
+def silence_transformers() -> None:
+    """Stops its progress bars for loading and saving weights, which would run through ours at every checkpoint."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
 class SampledLogits:
     """A model's logits at chosen positions only.
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from agentenv.env import Env
 from agentenv.episode import Usage
@@ -84,7 +84,7 @@ class Policy(ABC):
     async def close(self) -> None:
         """Frees it again. Called once, also after a failure."""
 
-    async def __aenter__(self) -> Policy:
+    async def __aenter__(self) -> Self:
         await self.open()
         return self
 

@@ -7,7 +7,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import Self
 
 from agentenv.env import Env
@@ -16,6 +16,7 @@ from agentenv.errors import AgentenvError, ConfigError
 from agentenv.outcome import Status
 from agentenv.policy.contract import Policy
 from agentenv.registry import EnvSpec
+from agentenv.rollout.collector import rare_collections
 from agentenv.rollout.config import RolloutConfig
 from agentenv.rollout.episode import EpisodePlayer, Played
 from agentenv.rollout.journal import DuplicateEpisodeError, Journal
@@ -63,13 +64,15 @@ class RolloutEngine:
         prepare = self._loader.load if make_env is EnvSpec.make else None
         self._player = EpisodePlayer(policy, config, self._limits, make_env, prepare)
         self._jitter = random.Random()
+        self._open = ExitStack()
         self._in_flight: set[EpisodeKey] = set()
         self._pool: Pool[EpisodeRequest, Episode] | None = None
 
     async def __aenter__(self) -> Self:
         if self._pool is not None:
             raise AgentenvError("this engine is already open")
-        self._limits.clock.start()
+        self._open.enter_context(rare_collections())
+        self._open.enter_context(self._limits.clock)
         self._pool = Pool(self._config.max_concurrent, self._job, self._admit)
         return self
 
@@ -80,7 +83,7 @@ class RolloutEngine:
                 await pool.stop()
             await self._loader.close()
         finally:
-            self._limits.clock.stop()
+            self._open.close()
             if self.stats.abandoned:
                 names = ", ".join(f"{name} ({count})" for name, count in Counter(self.stats.abandoned).most_common())
                 _LOG.warning("calls that ignored their cancellation and were abandoned: %s", names)

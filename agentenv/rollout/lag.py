@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Protocol, Self
 
 _LOG = logging.getLogger("agentenv.rollout")
 _PERIOD = 0.05
@@ -76,7 +76,9 @@ class _Sample:
 
 
 class LoopMonitor:
-    """A clock for deadlines that stands still while the loop is blocked, and a record of who blocked it.
+    """A clock for deadlines that stands still while the loop is blocked, and names who blocked it.
+
+    It runs between `with` and the end of its block.
 
     Args:
         threshold: seconds the loop may be late before it counts as blocked.
@@ -94,15 +96,16 @@ class LoopMonitor:
         self._samples: list[_Sample] = []
         self._stop = threading.Event()
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._beat = self._loop.time()
         self._heart = self._loop.call_later(_PERIOD, self._on_beat)
         self._watchdog = threading.Thread(target=self._watch, name="agentenv-loop-watchdog", daemon=True)
         self._watchdog.start()
+        return self
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._heart.cancel()
         self._stop.set()
 
@@ -125,19 +128,19 @@ class LoopMonitor:
         self.stalled += seconds
         samples = [sample for sample in self._samples if sample.time > began]
         self._samples = []
-        blamed = _blame(samples)
+        blamed = _blame(samples, seconds / 3)
         stall = Stall(blamed.where if blamed else None, blamed.code if blamed else "", seconds, time.time())
-        _LOG.warning("%s", stall)
+        _LOG.log(logging.INFO if blamed is None else logging.WARNING, "%s", stall)
         if blamed is not None and blamed.culprit is not None:
             blamed.culprit.charge(stall)
         self.on_stall(stall)
 
     def _watch(self) -> None:
-        tick = min(self._threshold / 5, 0.2)
-        warned = 0.0
-        while not self._stop.wait(tick):
+        late, warned = False, 0.0
+        while not self._stop.wait(self._threshold / (10 if late else 5)):
             began, now = self._beat, self._loop.time()
-            if now - began <= _PERIOD + self._threshold / 2:
+            late = now - began > _PERIOD + self._threshold / 5
+            if not late:
                 continue
             self._sample(now)
             if now - began > _WARN_WHILE_BLOCKED and warned != began and self._samples:
@@ -157,22 +160,21 @@ class LoopMonitor:
             del self._samples[1:50]
 
 
-def _blame(samples: list[_Sample]) -> _Sample | None:
-    """A sample of the task that was running in most of them. Many tasks in turn are overload and nobody's fault."""
+def _blame(samples: list[_Sample], seconds: float) -> _Sample | None:
+    """A sample of the task that was seen running for that long. Many tasks in turn are overload and nobody's fault."""
     if not samples:
         return None
-    task, count = Counter(sample.task for sample in samples).most_common(1)[0]
-    if task is None or count * 2 <= len(samples):
-        return None
-    return next(sample for sample in samples if sample.task is task)
+    task = Counter(sample.task for sample in samples).most_common(1)[0][0]
+    own = [sample for sample in samples if sample.task is task]
+    return own[0] if task is not None and own[-1].time - own[0].time >= seconds else None
 
 
 def _describe(frame: FrameType | None) -> str:
-    """The innermost line that is somebody's own code, rather than a library's or agentenv's."""
+    """The innermost line of what the loop is running that is somebody's own code, not a library's or agentenv's."""
     innermost: list[str] = ["", "", ""]
     if frame is not None and frame.f_code.co_filename == selectors.__file__:
         return ""  # the loop waits as it should: what was late is the machine
-    while frame is not None:
+    while frame is not None and frame.f_code.co_filename != asyncio.events.__file__:
         path = frame.f_code.co_filename
         installed = path.startswith(_INSTALLED) or path.startswith("<")
         rank = 0 if not installed and not path.startswith(_CORE) else 1 if not path.startswith(_CORE) else 2

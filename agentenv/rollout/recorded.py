@@ -84,14 +84,11 @@ async def play_again(
             raise asyncio.CancelledError
         return recorded, played.episode
 
-    limits.clock.start()
-    try:
+    with limits.clock:
         async with aclosing(Pool(config.max_concurrent, job, known).run(_in_thread(episodes))) as pairs:
             async for pair in pairs:
                 yield pair
         await loader.close()
-    finally:
-        limits.clock.stop()
 
 
 async def _in_thread(episodes: Iterator[Episode]) -> AsyncIterator[Episode]:

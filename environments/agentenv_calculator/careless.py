@@ -19,7 +19,6 @@ from agentenv.wrappers import Wrapper
 from agentenv_calculator.env import Calculator
 from agentenv_calculator.problems import Operator
 
-
 _CONFUSED_WITH = {
     Operator.PLUS: Operator.TIMES,
     Operator.MINUS: Operator.PLUS,

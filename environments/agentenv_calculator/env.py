@@ -6,7 +6,7 @@ import json
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from agentenv.chat import ChatEnv
+from agentenv.chat import ChatEnv, Conversation
 from agentenv.errors import ConfigError
 from agentenv.messages import Message, ToolCall, assistant
 from agentenv.rewards import reward
@@ -24,10 +24,7 @@ class Snapshot:
 
     task: Task
     seed: int
-    messages: tuple[Message, ...]
-    turns: int
-    tool_calls: int
-    tool_errors: int
+    conversation: Conversation
     results: tuple[int, ...]
 
 
@@ -101,28 +98,17 @@ class Calculator(ChatEnv):
         if done == len(expressions):
             return assistant(str(self.task.answer))
         arguments = json.dumps({"expression": expressions[done]})
-        return assistant(None, ToolCall(f"call_{self._turns}", "calculator", arguments))
+        return assistant(None, ToolCall(f"call_{self.conversation.turns}", "calculator", arguments))
 
     def state_key(self) -> Hashable:
         return self.task.id, tuple(self._results)
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(
-            self.task,
-            self.seed,
-            tuple(self.messages),
-            self._turns,
-            self._tool_calls,
-            self._tool_errors,
-            tuple(self._results),
-        )
+        return Snapshot(self.task, self.seed, self.conversation, tuple(self._results))
 
     def restore(self, snapshot: Snapshot) -> None:
         self.begin(snapshot.task, snapshot.seed)
-        self._messages = list(snapshot.messages)
-        self._turns = snapshot.turns
-        self._tool_calls = snapshot.tool_calls
-        self._tool_errors = snapshot.tool_errors
+        self.conversation = snapshot.conversation
         self._results = list(snapshot.results)
 
     @property

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from agentenv.chat import ChatEnv
+from agentenv.chat import ChatEnv, Conversation
 from agentenv.env import Action, Env, Info, Observation, StepResult, SyncEnv
 from agentenv.errors import AgentenvError, ConfigError, UnsupportedError
 from agentenv.messages import Message, ToolCall, assistant, user
@@ -155,12 +155,12 @@ async def test_a_limit_truncates_and_says_which(limits: dict[str, int], reason: 
 class Restorable(Products):
     """Its whole state is the conversation."""
 
-    def snapshot(self) -> tuple[Message, ...]:
-        return tuple(self.messages)
+    def snapshot(self) -> Conversation:
+        return self.conversation
 
-    def restore(self, snapshot: tuple[Message, ...]) -> None:
+    def restore(self, snapshot: Conversation) -> None:
         self.begin(TASKS[0], 1)
-        self._messages = list(snapshot)
+        self.conversation = snapshot
 
 
 async def test_a_branch_has_the_turns_left_that_the_original_had() -> None:

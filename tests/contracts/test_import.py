@@ -24,6 +24,10 @@ def test_the_core_and_the_list_of_environments_load_nothing_heavy(statement: str
     assert not HEAVY & set(result.stdout.split())
 
 
+def test_the_list_of_public_names_is_the_one_that_is_loaded_on_demand() -> None:
+    assert sorted(agentenv.__all__) == sorted(["__version__", *agentenv._HOME_OF])
+
+
 def test_every_public_name_exists_and_an_unknown_one_does_not() -> None:
     assert all(getattr(agentenv, name) is not None for name in agentenv.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Envv'"):

@@ -20,10 +20,11 @@ from agentenv.outcome import Boundary, Failure, Status, boundary, classify
     ],
 )
 def test_whatever_escapes_a_block_is_blamed_on_its_side(side: Boundary, status: Status) -> None:
-    with pytest.raises(Exception, match="env.step raised ZeroDivisionError") as raised, boundary(side, "env.step"):
+    with pytest.raises(Exception, match=r"env\.step raised ZeroDivisionError") as raised, boundary(side, "env.step"):
         _ = 1 / 0
     failure = classify(raised.value, "env.step")
-    assert failure == Failure(side, "ZeroDivisionError", "env.step raised ZeroDivisionError: division by zero", "env.step")
+    message = "env.step raised ZeroDivisionError: division by zero"
+    assert failure == Failure(side, "ZeroDivisionError", message, "env.step")
     assert failure.status is status
     assert not status.scored
 
@@ -35,7 +36,7 @@ def test_an_error_that_names_its_boundary_keeps_it() -> None:
 
 
 def test_a_timeout_is_blamed_on_the_clock() -> None:
-    with pytest.raises(Exception, match="env.step timed out") as raised, boundary(Boundary.VERIFIER, "env.step"):
+    with pytest.raises(Exception, match=r"env\.step timed out") as raised, boundary(Boundary.VERIFIER, "env.step"):
         raise TimeoutError
     assert classify(raised.value, "env.step").status is Status.TIMEOUT
 

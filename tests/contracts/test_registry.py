@@ -44,7 +44,8 @@ def plugin(name: str, value: str) -> EntryPoint:
 
 
 def test_a_specification_is_data() -> None:
-    spec = EnvSpec(id="ns/a-v2", entry_point="a:A", kwargs={"level": [1, 2]}, wrappers=(WrapperSpec(entry_point="b:B"),))
+    wrappers = (WrapperSpec(entry_point="b:B"),)
+    spec = EnvSpec(id="ns/a-v2", entry_point="a:A", kwargs={"level": [1, 2]}, wrappers=wrappers)
     assert EnvSpec.model_validate_json(spec.model_dump_json()) == spec
     assert json.loads(spec.model_dump_json())["reward_range"] == [0.0, 1.0]
 
@@ -117,7 +118,7 @@ def test_a_file_is_an_environment(file: Path) -> None:
         ("class A: pass", ":Riddles", "has no 'Riddles'; environments in it: none"),
         ("def (", ":Riddles", "cannot be imported: SyntaxError"),
         ("1 / 0", ":Riddles", "cannot be imported: ZeroDivisionError"),
-        (ENVIRONMENT + "\nclass Other(Riddles): pass", "", "must be given as file.py:Class; environments in it: Riddles, Other"),
+        (ENVIRONMENT + "\nclass Other(Riddles): pass", "", "file.py:Class; environments in it: Riddles, Other"),
     ],
 )
 def test_a_bad_file_is_one_clear_error(tmp_path: Path, source: str, attribute: str, message: str) -> None:

@@ -44,8 +44,7 @@ async def test_a_call_that_hangs_gives_its_place_back_when_it_is_given_up() -> N
         release.wait(60)
 
     hanging = asyncio.create_task(pool.run(hang))
-    while not started.is_set():
-        await asyncio.sleep(0)
+    await asyncio.to_thread(started.wait, 10)
     hanging.cancel()
     async with asyncio.timeout(10):
         assert await pool.run(lambda: "served") == "served"
@@ -61,8 +60,7 @@ async def test_a_call_cancelled_while_it_waits_never_runs() -> None:
         release.wait(60)
 
     holding = asyncio.create_task(pool.run(hold))
-    while not started.is_set():
-        await asyncio.sleep(0)
+    await asyncio.to_thread(started.wait, 10)
     waiting = asyncio.create_task(pool.run(ran.set))
     await asyncio.sleep(0)
     waiting.cancel()
