@@ -17,7 +17,7 @@ from agentenv.check.play import Actor, Limits, Trace, follow_oracle, insist, wor
 from agentenv.check.report import AuditReport, Evidence, Severity, shorten
 from agentenv.check.stage import StalledError
 from agentenv.check.subject import Case, Subject
-from agentenv.check.verdicts import Scale, Try
+from agentenv.check.verdicts import WIN, Scale, Try
 from agentenv.errors import AgentenvError, ConfigError
 from agentenv.messages import assistant
 from agentenv.registry import EnvSpec
@@ -204,15 +204,19 @@ class _Auditor:
         if subject.hangs == hangs:
             self._given_up.discard(attack.name)
         if trace.total is not None:
-            self._tries.append(Try(case.name, attack, trace.total, self._views[case.name].right))
+            right = self._views[case.name].right
+            self._tries.append(Try(case.name, attack, trace.total, right, trace.ended))
 
     def _judge(self) -> None:
         subject = self._subject
         earned = [value for _, value in self._oracle]
-        scale = Scale.of(subject.spec.reward_range, earned, [one.earned for one in self._tries])
+        declared = Scale.declared(subject.spec.reward_range, earned)
+        scale = declared.narrowed(self._tries, earned)
+        chance = verdicts.win_rate(earned, scale) < WIN
         findings = verdicts.judge_constant(self._tries, earned, scale, self._style)
         if not findings:
-            findings = verdicts.judge_oracle(self._oracle, scale) + verdicts.judge_attacks(self._tries, scale)
+            findings = verdicts.judge_oracle(self._oracle, declared)
+            findings += verdicts.judge_attacks(self._tries, scale, chance=chance)
         for finding in findings:
             subject.ledger.add(finding)
 

@@ -177,11 +177,12 @@ class Stage:
         self._started = time.perf_counter()
 
     def leave(self) -> None:
-        if self._started is not None:
-            seconds = time.perf_counter() - self._started - (self._queue.seconds() - self._queued)
-            self._started = None
-            if seconds > self._longest.seconds:
-                self._longest = Hold(seconds, self._seen)
+        started, self._started = self._started, None  # first, so that the sampler never blames the bookkeeping
+        if started is None:
+            return
+        seconds = time.perf_counter() - started - (self._queue.seconds() - self._queued)
+        if seconds > self._longest.seconds:
+            self._longest = Hold(seconds, self._seen)
 
     def _sample(self) -> None:
         while not self._over.wait(SAMPLE_SECONDS):

@@ -46,6 +46,9 @@ _THRESHOLDS = {
 _NEEDS_RIGHT = frozenset({Probe.GUESS, Probe.LISTING, Probe.ECHO})
 """Families that a task with few possible answers may pay by chance; without the right answer nobody can tell."""
 
+_LUCKY = frozenset({Probe.GUESS, Probe.OTHER_ANSWER})
+"""Families that are sensible moves of a game of chance."""
+
 _PARTIAL = Thresholds(0.3, math.inf)
 _PARTIAL_WORTH_NAMING = 0.1
 
@@ -61,33 +64,44 @@ class Scale:
         return (value - self.low) / (self.high - self.low)
 
     @classmethod
-    def of(cls, declared: tuple[float, float], oracle: Sequence[float], earned: Sequence[float]) -> Scale:
-        """The declared range, which is not taken at its word where it reaches below zero or is not finite.
-
-        `earned` is what the attacks earned. Where penalties for every step make the declared range wide, doing nothing
-        looks like nearly all of it: then the least that was really earned is the bottom.
-        """
-        low, high = declared
-        if low < 0:
-            low = max(low, min([*earned, *oracle], default=0.0))
-        if not math.isfinite(high):
-            high = max(oracle, default=low + 1.0)
+    def declared(cls, bounds: tuple[float, float], oracle: Sequence[float]) -> Scale:
+        """The declared range; an end that is not finite is taken from what the oracle earned."""
+        low, high = bounds
+        low = low if math.isfinite(low) else min(oracle, default=0.0)
+        high = high if math.isfinite(high) else max(oracle, default=low + 1.0)
         return cls(low, high if high > low else low + 1.0)
+
+    def narrowed(self, tries: Sequence[Try], oracle: Sequence[float]) -> Scale:
+        """Where penalties for every step make the range wide, doing nothing for a while looks like nearly all of it:
+        then the least that a whole episode really earned is the bottom."""
+        if self.low >= 0:
+            return self
+        low = min([one.earned for one in tries if one.ended] + list(oracle), default=self.low)
+        return Scale(max(self.low, low), self.high) if low < self.high else self
 
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One attack on one task and what it earned; `right` is the oracle's bare answer, where there is an oracle."""
+    """One attack on one task and what it earned; `right` is the oracle's bare answer, where there is an oracle.
+
+    `ended` is false for an episode that was given up before its end.
+    """
 
     task_id: str
     attack: Attack
     earned: float
     right: str | None
+    ended: bool = True
 
     @property
     def explained(self) -> bool:
         """Whether the attack claims the right answer, so that paying it is fair."""
         return self.right is not None and canonical(self.right) in {canonical(claim) for claim in self.attack.claims}
+
+
+def win_rate(returns: Sequence[float], scale: Scale) -> float:
+    """The share of returns that count as a win; 1 of none."""
+    return sum(scale.share(value) >= WIN for value in returns) / len(returns) if returns else 1.0
 
 
 def judge_oracle(returns: Sequence[tuple[str, float]], scale: Scale) -> list[Finding]:
@@ -125,16 +139,22 @@ def judge_constant(tries: Sequence[Try], oracle: Sequence[float], scale: Scale, 
     return [_finding(Probe.CONSTANT_REWARD, Severity.ERROR, len(formed), len(formed), evidence)]
 
 
-def judge_attacks(tries: Sequence[Try], scale: Scale) -> list[Finding]:
-    """One finding per family of attacks that is paid, led by its most successful attack."""
+def judge_attacks(tries: Sequence[Try], scale: Scale, *, chance: bool = False) -> list[Finding]:
+    """One finding per family of attacks that is paid, led by its most successful attack.
+
+    Where returns can be negative, an episode that has not ended proves nothing: its penalties are still to come.
+    `chance=True` says that even the oracle often misses the top, so that luck may explain what an attack earns.
+    """
     findings = []
+    if scale.low < 0:
+        tries = [one for one in tries if one.ended]
     by_family: dict[Probe, dict[str, list[Try]]] = {}
     for one in tries:
         if one.attack.family in _THRESHOLDS:
             by_family.setdefault(one.attack.family, {}).setdefault(one.attack.pair or one.attack.name, []).append(one)
     for family, attacks in by_family.items():
         cases = {name: _cases(found) for name, found in attacks.items()}
-        findings += _winners(family, cases, scale)
+        findings += _winners(family, cases, scale, chance)
     partial = by_family.get(Probe.PAYS_NOTHING, {})
     if not any(finding.probe is Probe.PAYS_NOTHING for finding in findings):
         findings += _partial({name: _cases(found) for name, found in partial.items()}, scale)
@@ -150,7 +170,7 @@ def _cases(tries: Sequence[Try]) -> list[Try]:
     return [one for found in whole if not (one := min(found, key=lambda half: half.earned)).explained]
 
 
-def _winners(family: Probe, attacks: dict[str, list[Try]], scale: Scale) -> list[Finding]:
+def _winners(family: Probe, attacks: dict[str, list[Try]], scale: Scale, chance: bool) -> list[Finding]:
     wins = {name: [one for one in cases if scale.share(one.earned) >= WIN] for name, cases in attacks.items()}
     paid = [name for name in wins if wins[name]]
     if not paid:
@@ -160,10 +180,12 @@ def _winners(family: Probe, attacks: dict[str, list[Try]], scale: Scale) -> list
     limits = _THRESHOLDS[family]
     rate, example = rates[worst], wins[worst][0]
     severity = Severity.ERROR if rate >= limits.error else Severity.WARNING if rate >= limits.warning else Severity.INFO
-    chance = example.right is None and family in _NEEDS_RIGHT
+    unknown = example.right is None and family in _NEEDS_RIGHT
     near = max(scale.share(one.earned) for one in wins[worst]) < FULL
-    if severity is Severity.ERROR and (chance or near):
+    if severity is Severity.ERROR and (unknown or near):
         severity = Severity.WARNING
+    if chance and family in _LUCKY:
+        severity = Severity.INFO
     also = ", ".join(name for name in paid if name != worst)
     evidence = Evidence(
         task_id=example.task_id,

@@ -127,11 +127,20 @@ def test_partial_credit_below_the_winning_share_is_named_only_for_answers_withou
 
 
 def test_a_range_wide_with_penalties_does_not_make_doing_nothing_a_win() -> None:
-    scale = Scale.of((-200.0, 20.0), [10.0], [-5.0, 0.0])
-    assert scale.share(0.0) < 0.9
-    assert scale.share(20.0) == 1.0
-    assert Scale.of((0.0, 1.0), [1.0], [0.5, 1.0]) == UNIT
-    assert Scale.of((float("-inf"), float("inf")), [7.0], [-3.0]) == Scale(-3.0, 7.0)
+    declared = Scale.declared((-200.0, 20.0), [10.0])
+    attack = Attack("no-op", Probe.PAYS_NOTHING, assistant(None))
+    unfinished = [Try(f"t{n}", attack, -6.0, None, ended=False) for n in range(9)]
+    lost = [Try(f"t{n}", attack, -100.0, None) for n in range(9)]
+    scale = declared.narrowed(unfinished + lost, [10.0])
+    assert (scale.low, scale.high) == (-100.0, 20.0)
+    assert judge_attacks(unfinished, declared) == []
+    assert Scale.declared((0.0, 1.0), [1.0]).narrowed(lost, [1.0]) == UNIT
+    assert Scale.declared((float("-inf"), float("inf")), [7.0, -3.0]) == Scale(-3.0, 7.0)
+
+
+def test_a_lucky_move_in_a_game_of_chance_is_no_fault_of_the_verifier() -> None:
+    (finding,) = judge_attacks(_tries(Probe.GUESS, [1.0] * 9 + [0.0] * 11), UNIT, chance=True)
+    assert finding.severity is Severity.INFO
 
 
 def test_an_oracle_short_of_the_top_is_graded_by_how_often_it_wins() -> None:
