@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, SupportsIndex, cast
 
 from agentenv.env import Info, Observation, StepResult
 from agentenv.errors import EnvironmentFailure, ModelError, VerifierError
@@ -54,7 +53,7 @@ def checked_completion(answer: object, where: str) -> Completion:
 def check_return(value: float | None, reward_range: tuple[float, float], where: str) -> None:
     """Raises `VerifierError` when an episode's return lies outside the range its specification promises."""
     low, high = reward_range
-    slack = 1e-9 * max(1.0, *(abs(bound) for bound in reward_range if math.isfinite(bound)), 1.0)
+    slack = 1e-9 * max([1.0, *(abs(bound) for bound in reward_range if math.isfinite(bound))])
     if value is not None and not low - slack <= value <= high + slack:
         raise VerifierError(f"{where} returned {value:g} in all, outside its reward_range [{low:g}, {high:g}]")
 
@@ -78,8 +77,6 @@ def _info(value: object, where: str) -> Info:
 
 
 def _flag(value: object, name: str, where: str) -> bool:
-    if isinstance(value, bool):
-        return value
-    if (type(value).__module__ == "numpy" and hasattr(value, "__index__")) or type(value).__name__ in ("bool_", "bool"):
-        return bool(cast("SupportsIndex | Any", value))
+    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):  # NumPy's, under its old and new name
+        return bool(value)
     raise EnvironmentFailure(f"{where} returned {value!r:.120} as {name}, which is no bool")

@@ -94,15 +94,14 @@ class LoopMonitor:
         self._threshold = threshold
         self._culprit_of = culprit_of
         self._samples: list[_Sample] = []
-        self._stop = threading.Event()
 
     def __enter__(self) -> Self:
+        self._stop = threading.Event()
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._beat = self._loop.time()
         self._heart = self._loop.call_later(_PERIOD, self._on_beat)
-        self._watchdog = threading.Thread(target=self._watch, name="agentenv-loop-watchdog", daemon=True)
-        self._watchdog.start()
+        threading.Thread(target=self._watch, args=(self._stop,), name="agentenv-loop-watchdog", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -135,9 +134,9 @@ class LoopMonitor:
             blamed.culprit.charge(stall)
         self.on_stall(stall)
 
-    def _watch(self) -> None:
+    def _watch(self, stop: threading.Event) -> None:
         late, warned = False, 0.0
-        while not self._stop.wait(self._threshold / (10 if late else 5)):
+        while not stop.wait(self._threshold / (10 if late else 5)):
             began, now = self._beat, self._loop.time()
             late = now - began > _PERIOD + self._threshold / 5
             if not late:

@@ -35,10 +35,10 @@ class Budget:
         seconds: how much there is.
     """
 
-    __slots__ = ("_charged", "_clock", "_deadline", "seconds", "stalls")
+    __slots__ = ("_charged", "_deadline", "clock", "seconds", "stalls")
 
     def __init__(self, clock: LoopMonitor, seconds: float) -> None:
-        self._clock = clock
+        self.clock = clock
         self._charged = 0.0
         self._deadline = clock.now() + seconds
         self.seconds = seconds
@@ -47,7 +47,7 @@ class Budget:
 
     def now(self) -> float:
         """Seconds on this episode's own clock."""
-        return self._clock.now() + self._charged
+        return self.clock.now() + self._charged
 
     @property
     def left(self) -> float:
@@ -134,7 +134,7 @@ class Limits:
     """
 
     def __init__(self, stall_threshold: float, cancel_grace: float) -> None:
-        self.clock = LoopMonitor(stall_threshold, call_of)
+        self.clock = LoopMonitor(stall_threshold, self._culprit_of)
         self.abandoned: list[str] = []
         """Every call given up on because it ignored cancellation, by name, oldest first."""
         self._grace = cancel_grace
@@ -177,6 +177,11 @@ class Limits:
             raise RuntimeError("it raised CancelledError although nobody had cancelled it")
         result: Result = call.task.result()
         return result
+
+    def _culprit_of(self, task: asyncio.Task[Any]) -> _Call | None:
+        """The call to charge; another engine's on the same loop is charged by that engine."""
+        call = call_of(task)
+        return call if call is not None and call.budget.clock is self.clock else None
 
     def _let_go(self, call: _Call) -> None:
         _LOG.warning("%s ignored its cancellation for %g s and was abandoned", call.where, self._grace)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 from agentenv import Action, Env, EnvSpec, Info, Observation, StepResult, Task, VerifierError, tool, user
@@ -17,7 +18,7 @@ from agentenv.messages import ToolCall, assistant
 from agentenv.outcome import Boundary, Status, StopReason
 from agentenv.policy.contract import Completion
 from agentenv.rollout import Journal, RolloutConfig, RolloutEngine
-from tests.rollout.actors import Scripted, Turns, flatten, make_from, requests, spec
+from tests.rollout.actors import Scripted, Turns, flatten, make_from, requests, settle, spec
 
 HEALTHY = spec("turns")
 QUICK = RolloutConfig(environment_timeout=0.2, model_timeout=0.2, close_timeout=0.2, cancel_grace=0.05)
@@ -131,6 +132,14 @@ async def test_an_impossible_reward_is_a_verifier_error_that_names_the_value(nam
     episode = await play_among_healthy(spec(name), make)
     assert (episode.status, episode.stop_reason, episode.reward) == (Status.VERIFIER_ERROR, StopReason.FAILURE, None)
     assert evidence in episode.failure.message
+
+
+@pytest.mark.parametrize("reward", [numpy.float32(0.5), numpy.array(0.5), 0.5])
+async def test_numpys_numbers_and_flags_are_as_good_as_pythons(reward: Any) -> None:
+    numeric = stepping(lambda: StepResult(Observation(), reward, numpy.True_, numpy.False_, {}))  # type: ignore[arg-type]
+    episode = await play_among_healthy(spec("numeric"), numeric)
+    assert (episode.status, episode.reward) == (Status.OK, 0.5)
+    assert episode.turns[0].terminated is True
 
 
 async def test_the_action_a_step_failed_on_is_in_the_record() -> None:
@@ -323,3 +332,27 @@ async def test_a_blocking_tool_among_several_of_one_turn_is_traced_to_its_enviro
     assert episode.status is Status.OK
     assert stall.where == "tooled-v0.step"
     assert stall.code.endswith("in blocking")
+
+
+async def test_a_stall_is_charged_once_where_two_engines_share_the_loop() -> None:
+    class Blocking(Turns):
+        async def step(self, action: Action) -> StepResult:
+            time.sleep(0.5)  # noqa: ASYNC251 - the fault under test
+            return await super().step(action)
+
+    config = RolloutConfig(environment_timeout=0.8, stall_threshold=0.1)
+    async with (
+        RolloutEngine(Scripted(), config, make_env=lambda _: Turns()) as idle,
+        RolloutEngine(Scripted(), config, make_env=lambda _: Blocking()) as engine,
+    ):
+        (episode,) = await engine.collect(requests(HEALTHY, 1))
+        await settle(lambda: len(idle.stats.stalls) == 1)
+        assert [stall.where for stall in (*idle.stats.stalls, *engine.stats.stalls)] == ["turns-v0.step"] * 2
+    assert episode.status is Status.OK
+
+
+async def test_an_engine_can_be_opened_again() -> None:
+    engine = RolloutEngine(Scripted(), make_env=lambda _: Turns())
+    for _ in range(2):
+        async with engine:
+            assert len(await engine.collect(requests(HEALTHY, 2))) == 2
