@@ -40,7 +40,7 @@ class HumanPolicy(Policy):
     """Shows what is new and reads what is typed. Episodes take turns at the one terminal.
 
     Args:
-        console: where to draw.
+        console: where to draw; by default standard error, so that results can be piped.
         read_line: blocks for one line without its newline and raises `EOFError` at the end, as `input` does; it is
             called in a thread.
     """
@@ -48,7 +48,7 @@ class HumanPolicy(Policy):
     name = "human"
 
     def __init__(self, console: Console | None = None, read_line: Callable[[], str] = input) -> None:
-        self._console = console or Console()
+        self._console = console or Console(stderr=True)
         self._read_line = read_line
         self._terminal = asyncio.Lock()
         self._left = False

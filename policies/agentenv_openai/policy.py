@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from agentenv_openai.retry import Retry, Tries, TryAgain, retry_after
 from agentenv_openai.wire import TOKEN_FIELDS, Answer, NotACompletion, encode_request, error_words, says_too_long
 
 CONNECT_SECONDS = 30.0
+_LOG = logging.getLogger("agentenv.policy.openai")
 _RETRIED = frozenset({408, 409, 425, 429})
 
 
@@ -78,6 +80,7 @@ class OpenAIPolicy(Policy):
             raise ConfigError(f"timeout and max_in_flight must be positive, got {timeout} and {max_in_flight}")
         self.model = model
         self._chat = self._base / "chat" / "completions"
+        self._shown = self._chat.with_user(None)  # a password in the URL is for the endpoint alone
         self._api_key = os.environ.get("OPENAI_API_KEY") if api_key is None else api_key
         self._timeout = timeout
         self._retry = retry or Retry()
@@ -90,7 +93,7 @@ class OpenAIPolicy(Policy):
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        return f"openai:{self._base}" + (f"#{self.model}" if self.model else "")
+        return f"openai:{self._base.with_user(None)}" + (f"#{self.model}" if self.model else "")
 
     @property
     def stats(self) -> EndpointStats:
@@ -143,7 +146,7 @@ class OpenAIPolicy(Policy):
         except TryAgain as last:
             status = f"status {last.status}" if last.status is not None else "no usable answer"
             raise ModelError(
-                f"{self._chat}: {status} after {call.tries.made} attempts in {call.tries.seconds:.1f} s: {last}"
+                f"{self._shown}: {status} after {call.tries.made} attempts in {call.tries.seconds:.1f} s: {last}"
             ) from last
         self._calls += 1
         return completion
@@ -157,8 +160,11 @@ class OpenAIPolicy(Policy):
             self._requests += 1
             status, headers, raw = await self._post(call)
             if status == 429:
-                self._rate_limited += 1
                 permit.rejected()
+                self._rate_limited += 1
+                if self._rate_limited == 1:
+                    limit = self._limiter.limit
+                    _LOG.warning("%s answers 429; requests in flight are adapted, now %s", self._shown, limit)
             if status != 200:
                 raise self._refusal(status, headers, raw, call)
             permit.succeeded()
@@ -190,12 +196,12 @@ class OpenAIPolicy(Policy):
         if status in _RETRIED or status >= 500:
             return TryAgain(words, status, retry_after(headers))
         if says_too_long(status, words):
-            return ContextLengthError(f"{self._chat}: {words}")
+            return ContextLengthError(f"{self._shown}: {words}")
         refused = {name for name in TOKEN_FIELDS if name in words} - self._refused
         if status in (400, 422) and call.sampling.tokens and refused:
             self._refused |= refused  # an endpoint without token ids is asked again without them, once and for all
             return TryAgain(words, status)
-        return ModelError(f"{self._chat}: status {status}: {words}.{self._advice(status)}")
+        return ModelError(f"{self._shown}: status {status}: {words}.{self._advice(status)}")
 
     def _advice(self, status: int) -> str:
         match status:
@@ -205,30 +211,29 @@ class OpenAIPolicy(Policy):
                 return " No API key was sent; set OPENAI_API_KEY or give the api_key option."
             case 404:
                 hint = "" if self.model in self._served else nearest(self.model or "", self._served)
-                return f" Is {self._base} right (most servers want /v1 at its end), and the model {self.model!r}?{hint}"
+                where = self._base.with_user(None)
+                return f" Is {where} right (most servers want /v1 at its end), and the model {self.model!r}?{hint}"
             case _:
                 return " The request was not tried again, since it would be refused again."
 
     async def _find_model(self) -> None:
         assert self._http is not None
-        where = self._base / "models"
+        where, shown = self._base / "models", self._base.with_user(None)
         try:
             async with self._http.get(where, timeout=aiohttp.ClientTimeout(total=CONNECT_SECONDS)) as response:
                 status, raw = response.status, await response.json(content_type=None)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise ModelError(
-                f"{self._base} cannot be reached: {_about(error)}. Is the server running there?"
-            ) from error
+            raise ModelError(f"{shown} cannot be reached: {_about(error)}. Is the server running there?") from error
         except ValueError:
             status, raw = 0, None
         if status in (401, 403):
-            raise ModelError(f"{where}: status {status}.{self._advice(status)}")
+            raise ModelError(f"{shown}/models: status {status}.{self._advice(status)}")
         self._served = _model_names(raw) if status == 200 else []
         if self.model is None:
             if len(self._served) != 1:
                 names = ", ".join(self._served[:10])
-                known = f"it serves {names}" if names else f"{where} does not say which it serves"
-                raise ConfigError(f"{self._base}: name the model (--model NAME); {known}")
+                known = f"it serves {names}" if names else f"{shown}/models does not say which it serves"
+                raise ConfigError(f"{shown}: name the model (--model NAME); {known}")
             self.model = self._served[0]
 
 

@@ -115,7 +115,7 @@ def test_a_bad_verifier_fails_the_check(tmp_path: Path) -> None:
 def test_a_human_plays_at_the_terminal(echo: Path) -> None:
     result = agentenv("play", "echo.py", "--env.word", "hello", folder=echo, typed="hello\n")
     assert result.code == 0, result.err
-    assert "Say hello" in result.out
+    assert "Say hello" in result.err
     assert "return 1" in result.out
 
 

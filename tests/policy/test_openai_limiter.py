@@ -182,7 +182,9 @@ def test_whatever_happens_no_room_is_lost_and_the_limit_holds(events: list[str],
     asyncio.run(play())
 
 
-async def test_a_policy_finds_the_capacity_of_its_endpoint_and_every_call_is_answered() -> None:
+async def test_a_policy_finds_the_capacity_of_its_endpoint_and_every_call_is_answered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     capacity, in_flight, most = 4, 0, 0
 
     async def chat(request: web.BaseRequest) -> web.StreamResponse:
@@ -206,6 +208,7 @@ async def test_a_policy_finds_the_capacity_of_its_endpoint_and_every_call_is_ans
     assert stats.limit is not None
     assert stats.limit <= 2 * capacity
     assert (stats.calls, stats.in_flight, stats.waiting) == (200, 0, 0)
+    assert [record.message.partition(";")[0] for record in caplog.records] == [f"{url}/chat/completions answers 429"]
 
 
 @pytest.mark.parametrize("maximum", [1, 7])

@@ -234,3 +234,12 @@ def test_the_policy_is_made_by_name_and_mistakes_are_named(monkeypatch: pytest.M
 async def test_a_policy_that_was_not_opened_says_so() -> None:
     with pytest.raises(ConfigError, match="open the policy first"):
         await ask(OpenAIPolicy("http://localhost:8000/v1", "m"))
+
+
+async def test_a_password_in_the_url_is_shown_to_nobody() -> None:
+    url = "http://me:secret@127.0.0.1:9/v1"
+    policy = OpenAIPolicy(url, "m")
+    assert policy.name == "openai:http://127.0.0.1:9/v1#m"
+    with pytest.raises(ModelError) as caught:
+        await policy.open()
+    assert "secret" not in str(caught.value)
