@@ -25,6 +25,7 @@ from agentenv.rollout.loading import EnvironmentLoader
 from agentenv.rollout.pool import Pool, Slot
 from agentenv.rollout.request import EpisodeRequest
 from agentenv.rollout.stats import RolloutStats
+from agentenv.threads import THREADS
 
 _LOG = logging.getLogger("agentenv.rollout")
 
@@ -117,7 +118,7 @@ class RolloutEngine:
     async def _admit(self, request: EpisodeRequest) -> Episode | None:
         if self._journal is not None and self._journal.finished(request.key):
             self.stats.from_journal += 1
-            return self._journal.find(request.key)
+            return await _find(self._journal, request.key)
         return None
 
     async def _job(self, request: EpisodeRequest, slot: Slot) -> Episode | None:
@@ -175,10 +176,16 @@ class RolloutEngine:
             try:
                 await self._journal.record(episode, spec=request.spec, notes=played.notes)
             except DuplicateEpisodeError:
-                return self._journal.find(episode.key)
+                return await _find(self._journal, episode.key)
         if episode.status is Status.CANCELLED:
             raise asyncio.CancelledError
         return episode
+
+
+async def _find(journal: Journal, key: EpisodeKey) -> Episode:
+    """The finished episode of the journal, read in a thread: a long one takes a while to decode."""
+    found: Episode = await THREADS.run(lambda: journal.find(key))
+    return found
 
 
 def _is_cancelled() -> bool:

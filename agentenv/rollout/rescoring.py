@@ -16,6 +16,7 @@ from agentenv.rollout.config import RolloutConfig
 from agentenv.rollout.journal import DuplicateEpisodeError, Journal
 from agentenv.rollout.recorded import Pair, play_again
 from agentenv.rollout.replaying import Aspect, compare
+from agentenv.threads import THREADS
 
 RESCORABLE = frozenset({Status.OK, Status.TRUNCATED, Status.VERIFIER_ERROR})
 """Attempts whose actions are all there: those that were scored, and those whose verifier failed."""
@@ -91,7 +92,7 @@ async def rescore(
 
     async def known(recorded: Episode) -> Pair | None:
         if into is not None and into.finished(recorded.key):
-            return recorded, into.find(recorded.key)
+            return recorded, await THREADS.run(lambda: into.find(recorded.key))
         return None
 
     wanted = (found for found in journal.episodes(status) if found.status.scored or not journal.finished(found.key))
