@@ -91,7 +91,7 @@ class _Auditor:
         """Runs everything; returns the oracle's mean return."""
         await self._stage(lambda subject: probes.collect_tasks(subject, self._tasks))
         if not self._subject.cases:
-            if Probe.CANNOT_PLAY not in self._subject.ledger:
+            if not self._subject.ledger.findings():
                 self._note(Probe.CANNOT_PLAY, Severity.ERROR, "tasks('train') is empty")
             return None
         await self._stage(self._play_oracle)

@@ -131,11 +131,12 @@ class Subject:
         """One episode on `env` or a fresh instance, which is closed after it. Its problems go to the ledger.
 
         The global generators are put to `global_seed` first, so that only the probe that looks for them sees them.
-        What hangs is played once more before it is believed: starting worker processes on a busy machine takes long.
+        The first play that hangs is played once more before it is believed: starting worker processes on a busy
+        machine takes long.
         """
         self.playing = label
         trace = await self._play_once(case, actor, env, global_seed)
-        if any(problem.probe is Probe.HANGS for problem in trace.problems) and env is None:
+        if any(problem.probe is Probe.HANGS for problem in trace.problems) and env is None and not self.hangs:
             trace = await self._play_once(case, actor, env, global_seed)
         self.absorb(case, trace, label)
         return trace

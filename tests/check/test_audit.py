@@ -83,8 +83,10 @@ async def test_the_global_generator_is_given_back_as_it_was() -> None:
 
 
 async def test_no_stage_is_left_behind() -> None:
+    before = set(threading.enumerate())
     await checked(zoo.Sums)
-    assert not [thread for thread in threading.enumerate() if thread.name == "agentenv-check-stage" and _alive(thread)]
+    stages = [thread for thread in set(threading.enumerate()) - before if thread.name == "agentenv-check-stage"]
+    assert not [thread for thread in stages if _alive(thread)]
 
 
 def _alive(thread: threading.Thread) -> bool:

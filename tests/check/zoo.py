@@ -167,6 +167,21 @@ class StallsTheLoop(Sums):
         return float(said == answer)
 
 
+class HogsTheProcessor(Sums):
+    async def setup(self) -> None:
+        while True:
+            pass
+
+
+class HangsForEverAndEver(Sums):
+    async def respond(self, message: Message) -> None:
+        while len(message.text) > 50_000:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                continue
+
+
 class RewardIsText(Sums):
     def verify(self, said: str, answer: str) -> str:
         return "1.0" if said == answer else "0.0"
@@ -260,6 +275,12 @@ class TasksRaise(Sums):
         raise ValueError("the file has no column 'question'")
 
 
+class TasksHang(Sums):
+    def tasks(self, split: str = "train") -> TaskSet:
+        time.sleep(6)
+        return super().tasks(split)
+
+
 class NoTasksAtAll(Sums):
     def tasks(self, split: str = "train") -> TaskSet:
         return ListTasks([])
@@ -350,6 +371,8 @@ EXPECTED: dict[type[Env], set[Probe]] = {
     HangsOnLongText: {Probe.HANGS},
     HangsInAThread: {Probe.HANGS},
     StallsTheLoop: {Probe.HANGS},
+    HogsTheProcessor: {Probe.HANGS},
+    HangsForEverAndEver: {Probe.HANGS, Probe.IGNORES_CANCELLATION},
     RewardIsText: {Probe.REWARD_TYPE},
     RewardIsNan: {Probe.REWARD_TYPE},
     RewardIsAList: {Probe.REWARD_TYPE},
@@ -367,6 +390,7 @@ EXPECTED: dict[type[Env], set[Probe]] = {
     ObjectsInTasks: {Probe.TASK_JSON},
     OneIdForAll: {Probe.TASK_IDS},
     OneListForAllSplits: {Probe.SPLIT_OVERLAP},
+    TasksHang: {Probe.HANGS},
     TasksRaise: {Probe.CANNOT_PLAY},
     NoTasksAtAll: {Probe.CANNOT_PLAY},
     RollsItsOwnDice: {Probe.NONDETERMINISTIC},
