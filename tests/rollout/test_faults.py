@@ -21,6 +21,7 @@ from agentenv.rollout import Journal, RolloutConfig, RolloutEngine
 from tests.rollout.actors import Scripted, Turns, flatten, make_from, requests, settle, spec
 
 HEALTHY = spec("turns")
+USUAL = RolloutConfig()
 QUICK = RolloutConfig(
     environment_timeout=0.5, model_timeout=0.5, close_timeout=0.5, cancel_grace=0.05, stall_threshold=0.05
 )
@@ -104,7 +105,7 @@ VERIFIER_FAULTS: dict[str, tuple[Callable[[], Env], str]] = {
 
 
 async def play_among_healthy(
-    wanted: EnvSpec, make: Callable[[], Env], config: RolloutConfig = RolloutConfig(), *, turns: int = 3
+    wanted: EnvSpec, make: Callable[[], Env], config: RolloutConfig = USUAL, *, turns: int = 3
 ) -> Any:
     """The bad environment's episode, once the healthy ones around it have turned out well."""
     make_env = make_from(turns=Turns, **{wanted.id.removesuffix("-v0"): make})
