@@ -8,6 +8,7 @@ real registry.
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Iterator
@@ -41,11 +42,13 @@ def dataset_names() -> tuple[str, ...]:
 
 
 def specs() -> list[EnvSpec]:
-    """One specification per dataset."""
-    return [_spec(name) for name in dataset_names()]
+    """One specification per dataset, tagged with the package's version: it is part of what is played."""
+    names = dataset_names()
+    version = importlib.metadata.version("reasoning-gym")
+    return [_spec(name, version) for name in names]
 
 
-def _spec(name: str) -> EnvSpec:
+def _spec(name: str, version: str) -> EnvSpec:
     options: dict[str, pydantic.JsonValue] = COMPOSITE if name == "composite" else {}
     return EnvSpec(
         id=f"reasoning_gym/{name}-v0",
@@ -53,7 +56,7 @@ def _spec(name: str) -> EnvSpec:
         kwargs={"dataset": name, **options},
         description=f"reasoning-gym: {name.replace('_', ' ')}",
         max_turns=1,
-        tags=("reasoning", "single-turn", "procedural"),
+        tags=("reasoning", "single-turn", "procedural", f"reasoning-gym=={version}"),
         extra="reasoning-gym",
     )
 

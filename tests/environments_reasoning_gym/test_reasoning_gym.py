@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import random
 import subprocess
 import sys
@@ -33,6 +34,11 @@ def test_the_names_read_from_source_are_exactly_the_registered_ones() -> None:
 
     assert set(dataset_names()) == set(DATASETS)
     assert len(dataset_names()) == len(DATASETS)
+
+
+def test_the_version_of_reasoning_gym_is_part_of_the_specification() -> None:
+    version = importlib.metadata.version("reasoning-gym")
+    assert all(f"reasoning-gym=={version}" in spec.tags for spec in specs())
 
 
 def test_listing_the_ids_does_not_import_reasoning_gym() -> None:
