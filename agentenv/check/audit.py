@@ -185,7 +185,8 @@ class _Auditor:
                     await self._try(subject, case, attack)
                     if attack.family is Probe.EXECUTES and await asyncio.to_thread(mark.exists):
                         await asyncio.to_thread(mark.unlink)
-                        evidence = Evidence(task_id=case.name, attack=attack.name, answer=verdicts.sent(attack))
+                        text = verdicts.sent(attack).replace(folder, "…")
+                        evidence = Evidence(task_id=case.name, attack=attack.name, answer=text)
                         subject.ledger.note(Probe.EXECUTES, Severity.ERROR, evidence)
 
     async def _try(self, subject: Subject, case: Case, attack: Attack) -> None:
