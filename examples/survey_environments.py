@@ -18,6 +18,7 @@ import platform
 import sys
 from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.progress import Progress
 
@@ -67,16 +68,20 @@ async def survey(ids: list[str], tasks: int, seed: int, processes: int) -> list[
 
 async def in_own_process(id: str, tasks: int, seed: int) -> AuditReport:
     """One audit. A process that dies or does not end becomes a finding of its own."""
-    command = (sys.executable, __file__, "--one", id, "--tasks", str(tasks), "--seed", str(seed))
+    script = str(Path(__file__).resolve())
+    command = (sys.executable, script, "--one", id, "--tasks", str(tasks), "--seed", str(seed))
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
-    try:
-        async with asyncio.timeout(KILL_SECONDS):
-            output, errors = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        return _failed(id, Probe.HANGS, f"the audit's process did not end in {KILL_SECONDS:g} s")
+    with TemporaryDirectory(prefix="agentenv-survey-") as folder:  # one dataset's own code writes where it stands
+        process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, cwd=folder)
+        try:
+            async with asyncio.timeout(KILL_SECONDS):
+                output, errors = await process.communicate()
+        except TimeoutError:
+            return _failed(id, Probe.HANGS, f"the audit's process did not end in {KILL_SECONDS:g} s")
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     text = output.decode()
     if process.returncode != 0 or "{" not in text:
         lines = errors.decode().strip().splitlines() or ["no message"]

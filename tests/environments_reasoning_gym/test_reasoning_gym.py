@@ -6,6 +6,7 @@ import importlib.metadata
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy
 import pytest
@@ -19,6 +20,12 @@ from agentenv.tasks import Task
 from agentenv_reasoning_gym import dataset_names, specs
 from agentenv_reasoning_gym.items import USES_GLOBAL_RNG, Items, items_of
 from tests.conftest import require
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """codeio runs programs of its own to make its items, and some of them write where they stand."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(autouse=True)
