@@ -28,6 +28,7 @@ from agentenv.registry import list_environments
 
 BEGIN, END = "<!-- survey:begin -->", "<!-- survey:end -->"
 KILL_SECONDS = 240.0
+SCRIPT = str(Path(__file__).resolve())
 
 
 def main() -> None:
@@ -68,8 +69,7 @@ async def survey(ids: list[str], tasks: int, seed: int, processes: int) -> list[
 
 async def in_own_process(id: str, tasks: int, seed: int) -> AuditReport:
     """One audit. A process that dies or does not end becomes a finding of its own."""
-    script = str(Path(__file__).resolve())
-    command = (sys.executable, script, "--one", id, "--tasks", str(tasks), "--seed", str(seed))
+    command = (sys.executable, SCRIPT, "--one", id, "--tasks", str(tasks), "--seed", str(seed))
     pipe = asyncio.subprocess.PIPE
     with TemporaryDirectory(prefix="agentenv-survey-") as folder:  # one dataset's own code writes where it stands
         process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, cwd=folder)
