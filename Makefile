@@ -7,13 +7,13 @@ BIN    := $(VENV)/bin
 # One wheel for all CPU set-ups: a looser requirement would draw in gigabytes of CUDA packages.
 TORCH  ?= torch==2.13.0
 
-.PHONY: help demo test test-fast check format bench clean
+.PHONY: help demo test test-fast check format bench lock clean
 
 help:            ## what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/.demo  ## a language model learns to use a calculator by reinforcement (about five minutes, two cores)
-	$(BIN)/python examples/calculator_demo.py $(ARGS)
+	$(BIN)/agentenv train examples/calculator.toml $(ARGS)
 
 test: $(VENV)/.dev   ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
@@ -33,6 +33,10 @@ format: $(VENV)/.dev ## let ruff put the code in order
 
 bench: $(VENV)/.dev  ## every benchmark, side by side with its peers; rewrites the tables of BENCHMARKS.md
 	$(BIN)/python -m benchmarks $(ARGS)
+
+lock: $(VENV)/.dev   ## write the installed versions to constraints.txt (after removing that file and make clean: the newest)
+	(head -n 2 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > constraints.new
+	mv constraints.new constraints.txt
 
 clean:           ## forget the virtual environments and caches
 	rm -rf $(VENV) .bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 Info = Mapping[str, Any]
 """Diagnostics of a reset or step: JSON-serialisable, recorded in the journal, never shown to the policy.
 
-Keys with a meaning everywhere: `"metrics"`, a mapping of names to numbers that are averaged over episodes, and
-`"tools"`, one `{"name", "error", "seconds"}` per tool call of the step.
+Keys with a meaning everywhere: `"metrics"`, a mapping of names to numbers that are averaged over episodes; `"tools"`,
+one `{"name", "error", "seconds"}` per tool call of the step; `"stop_reason"`, which limit truncated the episode; and
+`"contained"`, a sentence about a fault of the environment's own code that it kept from spreading (`agentenv check`
+reports it).
 """
 
 

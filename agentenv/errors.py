@@ -71,6 +71,10 @@ class VerifierError(BoundaryError):
     """A reward function or grader raised, hung, or returned something that is not a finite number."""
 
 
+class RewardTypeError(VerifierError):
+    """A reward that is no finite number: a string, an array, NaN, an infinity."""
+
+
 class EpisodeTimeout(BoundaryError):
     """A call, or the whole episode, ran out of its wall-clock budget."""
 

@@ -6,6 +6,7 @@ written all pass through untouched, so an environment can show a screenshot to a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -79,8 +80,10 @@ class ToolCall:
         function = wire.get("function")
         if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
             raise MalformedMessageError(f"a tool call needs function.name, got {_shorten(wire)}")
-        arguments = function.get("arguments")
-        return cls(str(wire.get("id") or ""), function["name"], arguments if isinstance(arguments, str) else "")
+        arguments = function.get("arguments", "")
+        if not isinstance(arguments, str):  # some servers send the object instead of its text
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        return cls(str(wire.get("id") or ""), function["name"], arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,10 @@ class Message:
             content = tuple(Part(part) for part in content if isinstance(part, Mapping))
         elif content is not None and not isinstance(content, str):
             raise MalformedMessageError(f"content must be text, parts or null, got {_shorten(content)}")
-        calls = tuple(ToolCall.from_wire(call) for call in wire.get("tool_calls") or ())
+        raw_calls = wire.get("tool_calls") or ()
+        if not isinstance(raw_calls, list | tuple) or not all(isinstance(call, Mapping) for call in raw_calls):
+            raise MalformedMessageError(f"tool_calls must be a list of objects, got {_shorten(raw_calls)}")
+        calls = tuple(ToolCall.from_wire(call) for call in raw_calls)
         extra = {key: value for key, value in wire.items() if key not in _NAMED and value is not None}
         return cls(role, content, calls, wire.get("tool_call_id"), wire.get("name"), extra)
 

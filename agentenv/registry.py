@@ -81,6 +81,15 @@ class EnvSpec(pydantic.BaseModel, frozen=True, extra="forbid"):
         """The same environment with some of its keyword arguments replaced."""
         return self.model_copy(update={"kwargs": {**self.kwargs, **kwargs}})
 
+    def _hint(self) -> str:
+        """Which arguments the environment takes, and which of them was perhaps meant."""
+        try:
+            known = list(inspect.signature(load_entry_point(self)).parameters)
+        except (TypeError, ValueError):
+            return ""
+        hints = [nearest(name, known) for name in self.kwargs if name not in known]
+        return "".join(hints) or f" It takes: {', '.join(known) or 'nothing'}."
+
     def fingerprint(self) -> str:
         """16 hexadecimal digits over the specification and the source file of the environment's class.
 
@@ -106,7 +115,13 @@ class EnvSpec(pydantic.BaseModel, frozen=True, extra="forbid"):
         try:
             env = factory(**self.kwargs)
         except TypeError as error:
-            raise RegistryError(f"{self.id} cannot be built from {dict(self.kwargs)}: {error}") from error
+            problem = f"{error}.{self._hint()}"
+            raise RegistryError(f"{self.id} cannot be built from {dict(self.kwargs)}: {problem}") from error
+        except AgentenvError:
+            raise
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+            raise RegistryError(f"{self.id} cannot be built from {dict(self.kwargs)}: {problem}") from error
         if not isinstance(env, Env | SyncEnv):
             raise RegistryError(f"{self.id}: {self.entry_point} made a {type(env).__name__}, which is no Env")
         wrapped = as_async(env)

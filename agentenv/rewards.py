@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar, overload
 
-from agentenv.errors import AgentenvError, VerifierError
+from agentenv.errors import AgentenvError, RewardTypeError, VerifierError
 from agentenv.outcome import Boundary, boundary
 from agentenv.threads import call_maybe_blocking
 
@@ -57,20 +57,20 @@ def as_reward(value: object, where: str) -> Reward | None:
         where: the environment's name, for the message.
 
     Raises:
-        VerifierError: for anything else: a string, NaN, an infinity, an array.
+        RewardTypeError: for anything else: a string, NaN, an infinity, an array.
     """
     if value is None or isinstance(value, Reward):
         if value is not None and not math.isfinite(value):
-            raise VerifierError(f"{where} returned the reward {float(value)}, which is not finite")
+            raise RewardTypeError(f"{where} returned the reward {float(value)}, which is not finite")
         return value
     if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
-        raise VerifierError(f"{where} returned a reward of type {type(value).__name__}: {value!r:.80}")
+        raise RewardTypeError(f"{where} returned a reward of type {type(value).__name__}: {value!r:.80}")
     try:
         number = float(value)
     except (TypeError, ValueError) as error:
-        raise VerifierError(f"{where} returned a reward that is not a number: {value!r:.80}") from error
+        raise RewardTypeError(f"{where} returned a reward that is not a number: {value!r:.80}") from error
     if not math.isfinite(number):
-        raise VerifierError(f"{where} returned the reward {number}, which is not finite")
+        raise RewardTypeError(f"{where} returned the reward {number}, which is not finite")
     return Reward.of(Component("reward", number))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -17,14 +16,12 @@ from agentenv.check.catalogue import Probe
 from agentenv.check.report import shorten
 from agentenv.check.stage import Hold, Stage
 from agentenv.env import Action, Env, Observation
-from agentenv.errors import EpisodeTimeout, UnsupportedError, VerifierError
+from agentenv.errors import EpisodeTimeout, RewardTypeError, UnsupportedError, VerifierError
 from agentenv.messages import Message
 from agentenv.processes import IsolatedTimeoutError
 from agentenv.rewards import as_reward
 from agentenv.tasks import Task
 from agentenv.tools import ToolSpec
-
-_BAD_REWARD = re.compile(r" returned (a reward of type|a reward that is not|the reward) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +271,7 @@ class Player:
             self._stop(Probe.CLOSE_FAILS, text)
         if isinstance(error, IsolatedTimeoutError | EpisodeTimeout | TimeoutError):
             self._stop(Probe.HANGS, text)
-        if isinstance(error, VerifierError) and _BAD_REWARD.search(str(error)):
+        if isinstance(error, RewardTypeError):
             self._stop(Probe.REWARD_TYPE, str(error))
         self._stop(Probe.RAISES, text)
 

@@ -138,7 +138,9 @@ class _Run:
         self._trainer = Trainer(model, config.learner, temperature=config.temperature)
         self._checkpoints = Checkpoints(run_folder / CHECKPOINTS, policy.model_folder)
         self._metrics = MetricsFile(run_folder / METRICS)
-        self._sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens, tokens=True)
+        self._sampling = Sampling(
+            temperature=config.temperature, max_tokens=config.max_tokens, seed=config.seed, tokens=True
+        )
 
     @classmethod
     async def open(

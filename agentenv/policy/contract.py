@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How to sample. Fields left at `None` are not sent, so the endpoint's own default applies.
+
+    `seed` is that of a whole run: a policy mixes the session's seed and the turn into it (`Session.request_seed`), so
+    that siblings differ and the same run draws the same.
 
     `tokens=True` asks for token ids and logprobs, as training needs; endpoints that cannot give them answer without
     and the completion's `tokens` is `None`. `extra` goes into the request body as it is.
@@ -47,6 +51,15 @@ class Session:
     id: str
     seed: int
     env: Env | None = None
+
+    def request_seed(self, run_seed: int, turn: int) -> int:
+        """The seed of one request, 31 bits that depend on the three numbers alone.
+
+        >>> Session("a", seed=1).request_seed(0, turn=0) == Session("b", seed=1).request_seed(0, turn=0)
+        True
+        """
+        digest = hashlib.blake2b(f"{run_seed}/{self.seed}/{turn}".encode(), digest_size=4).digest()
+        return int.from_bytes(digest, "big") >> 1
 
 
 @dataclass(frozen=True, slots=True)

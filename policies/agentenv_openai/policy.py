@@ -6,7 +6,7 @@ import logging
 import os
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -140,6 +140,8 @@ class OpenAIPolicy(Policy):
     ) -> Completion:
         if self._http is None or self.model is None:
             raise ConfigError("open the policy first: async with OpenAIPolicy(...) as policy")
+        if sampling.seed is not None:
+            sampling = replace(sampling, seed=session.request_seed(sampling.seed, turn_of(messages)))
         call = _Call(messages, tools, sampling, session.id, self._limiter.ticket(), Tries(self._retry, self._rng))
         try:
             completion: Completion = await call.tries.retrying()(self._attempt, call)

@@ -49,6 +49,11 @@ def test_arguments_stay_exactly_as_the_model_wrote_them() -> None:
     assert message.tool_calls[0].arguments == '{"a": 1,, }'
 
 
+def test_arguments_sent_as_an_object_become_its_text() -> None:
+    call = ToolCall.from_wire({"id": "c1", "function": {"name": "add", "arguments": {"a": 1}}})
+    assert call.arguments == '{"a": 1}'
+
+
 @pytest.mark.parametrize(
     "wire",
     [
@@ -56,6 +61,8 @@ def test_arguments_stay_exactly_as_the_model_wrote_them() -> None:
         {"role": "wizard", "content": "hi"},
         {"role": "user", "content": 3},
         {"role": "assistant", "content": None, "tool_calls": [{"id": "c1"}]},
+        {"role": "assistant", "content": None, "tool_calls": 5},
+        {"role": "assistant", "content": None, "tool_calls": ["call"]},
     ],
 )
 def test_what_is_no_message_is_named(wire: dict[str, object]) -> None:

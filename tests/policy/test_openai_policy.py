@@ -7,7 +7,7 @@ import pytest
 
 from agentenv.errors import ConfigError, EnvironmentFailure, ModelError
 from agentenv.messages import Message, Part, Role, assistant, tool_result, user
-from agentenv.policy.contract import Sampling
+from agentenv.policy.contract import Sampling, Session
 from agentenv.policy.registry import make_policy
 from agentenv.tokens import VersionSpan
 from agentenv.tools import Tool
@@ -42,7 +42,7 @@ async def test_a_conversation_with_tools_goes_out_as_openai_has_it_and_comes_bac
             "top_p": 0.9,
             "max_tokens": 200,
             "stop": ["END"],
-            "seed": 3,
+            "seed": Session("s", 0).request_seed(3, turn=0),
             "top_k": 5,
         }
         assert server.requests[1].messages[1]["tool_calls"][0]["id"] == "call_7"
