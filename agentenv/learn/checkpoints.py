@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from agentenv.learn.errors import CheckpointError
 
@@ -108,7 +109,7 @@ class Checkpoints:
             _flush(partial)
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        except (OSError, RuntimeError, SafetensorError) as error:  # a full disk comes as any of the three
             shutil.rmtree(partial, ignore_errors=True)
             raise CheckpointError(f"{final} cannot be written ({error}); earlier checkpoints are untouched") from error
         return final

@@ -170,7 +170,11 @@ class TrainConfig(_Strict):
     def differences(self, other: TrainConfig) -> list[str]:
         """One line per field that differs, this side first. Fields that may change when a run goes on are left out."""
         mine, theirs = (_flat(config.model_dump(mode="json", exclude=_MAY_CHANGE)) for config in (self, other))
-        return [f"{key}: {value!r} ≠ {theirs.get(key)!r}" for key, value in mine.items() if value != theirs.get(key)]
+        return [
+            f"{key}: {mine.get(key)!r} ≠ {theirs.get(key)!r}"
+            for key in sorted(mine.keys() | theirs.keys())
+            if mine.get(key) != theirs.get(key)
+        ]
 
 
 _MAY_CHANGE: dict[str, Any] = {

@@ -182,5 +182,6 @@ def _means(tables: Iterable[Mapping[str, float]]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for table in tables:
         for name, value in table.items():
-            found.setdefault(name, []).append(float(value))
+            if isinstance(value, int | float):  # an environment may report anything; it must not end the run
+                found.setdefault(name, []).append(float(value))
     return {name: _mean(values) for name, values in sorted(found.items())}

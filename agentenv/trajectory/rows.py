@@ -93,7 +93,7 @@ class RowSet:
 
 
 def build_rows(episodes: Iterable[Episode], view: RowView = RowView.MERGED) -> RowSet:
-    """The rows of all episodes that were scored from first to last status-wise, and a list of everything left out.
+    """The rows of all episodes that ended well, and a list of every model call that is in none.
 
     Episodes whose status is neither `ok` nor `truncated` never become rows. An episode that ended well but whose reward
     is `None` does (it can be imitated); asking for its advantage raises `UnscoredRewardError`.

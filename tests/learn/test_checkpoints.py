@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,20 @@ def test_a_failing_save_leaves_the_earlier_checkpoint_and_no_debris(
     found = checkpoints.latest()
     assert found is not None
     assert found.progress.iteration == 1
+
+
+def test_a_disk_that_fills_during_a_save_leaves_the_earlier_checkpoint(
+    checkpoints: Checkpoints, tmp_path: Path
+) -> None:
+    checkpoints.save(tiny_model(), {}, Progress(1))
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, unlimited[1]))  # every larger file fails as on a full disk
+    try:
+        with pytest.raises(CheckpointError, match="iteration-000002 cannot be written"):
+            checkpoints.save(tiny_model(), {}, Progress(2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert names(tmp_path) == ["iteration-000001"]
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", None])

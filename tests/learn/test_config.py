@@ -52,6 +52,7 @@ def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
     [
         ("learner.lr=1e-5", ["learner.lr: 0.0003 ≠ 1e-05"]),
         ("environment_kwargs.level=2", ["environment_kwargs: {} ≠ {'level': 2}"]),
+        ("final_test.tasks=7", ["final_test.split: None ≠ 'test'", "final_test.tasks: None ≠ 7"]),
         ("iterations=999", []),
         ("learner.tokens_per_microbatch=1", []),
         ("rollout.max_concurrent=3", []),
@@ -60,3 +61,4 @@ def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
 )
 def test_differences_name_what_changes_the_outcome_and_nothing_else(override: str, expected: list[Any]) -> None:
     assert load().differences(load(override)) == expected
+    assert len(load(override).differences(load())) == len(expected)
