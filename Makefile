@@ -12,7 +12,7 @@ TORCH  ?= torch==2.13.0
 help:            ## what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: $(VENV)/.demo  ## a language model learns to use a calculator by reinforcement (about five minutes, two cores)
+demo: $(VENV)/.demo  ## a language model learns to use a calculator by reinforcement (two minutes, two cores)
 	$(BIN)/agentenv train examples/calculator.toml $(ARGS)
 
 test: $(VENV)/.dev   ## the whole test suite

@@ -107,7 +107,7 @@ def format_of(finals: Sequence[str], answers: Sequence[object], prompt: str = ""
     >>> format_of(["<answer>4</answer>", "<answer>yes</answer>"], [4, "yes"])
     Format(prefix='<answer>', suffix='</answer>')
     >>> format_of(["So #### 12", "So #### 17"], [None, None])
-    Format(prefix='So #### ', suffix='')
+    Format(prefix='#### ', suffix='')
     """
     if not finals:
         return next((Format(*marker) for marker in _MARKERS if marker[0] in prompt), Format())

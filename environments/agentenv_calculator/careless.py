@@ -19,7 +19,7 @@ from agentenv.wrappers import Wrapper
 from agentenv_calculator.env import Calculator
 from agentenv_calculator.problems import Operator
 
-_CONFUSED_WITH = {
+_HABIT = {
     Operator.PLUS: Operator.TIMES,
     Operator.MINUS: Operator.PLUS,
     Operator.TIMES: Operator.MINUS,
@@ -27,19 +27,24 @@ _CONFUSED_WITH = {
 
 
 class CarelessPolicy(Policy):
-    """Takes the right operands in the right order, but confuses the operator with probability `wrong_operator`.
+    """Takes the right operands in the right order, but a wrong operator with probability `wrong_operator`.
 
-    Its confusions are always the same: plus for times, minus for plus, times for minus. It goes on with whatever the
-    calculator returned and answers with its last result, so its digits are always right for what it asked. Its
-    choices depend on the episode's seed and the turn alone.
+    Of its slips the share `habitual` follow a habit (times for plus, plus for minus, minus for times), the others take
+    the third operator. It goes on with whatever the calculator returned and answers with its last result, so its
+    digits are always right for what it asked. Its choices depend on the episode's seed and the turn alone.
+
+    The habit matters to whoever imitates it: after slips without any pattern nothing the policy says depends on the
+    word in the task, and reinforcement has to find that dependence before it can turn it round.
     """
 
     name = "careless_calculator"
 
-    def __init__(self, wrong_operator: float = 0.7) -> None:
-        if not 0 <= wrong_operator <= 1:
-            raise ConfigError(f"wrong_operator is a probability, got {wrong_operator}")
+    def __init__(self, wrong_operator: float = 0.7, habitual: float = 0.85) -> None:
+        for name, value in (("wrong_operator", wrong_operator), ("habitual", habitual)):
+            if not 0 <= value <= 1:
+                raise ConfigError(f"{name} is a probability, got {value}")
         self._wrong_operator = wrong_operator
+        self._habitual = habitual
 
     async def complete(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec], sampling: Sampling, session: Session
@@ -52,7 +57,9 @@ class CarelessPolicy(Policy):
         operation, operand = chain.steps[step]
         rng = random.Random(f"{session.seed}/{step}")
         if rng.random() < self._wrong_operator:
-            operation = _CONFUSED_WITH[operation]
+            habit = _HABIT[operation]
+            third = next(other for other in Operator if other not in (operation, habit))
+            operation = habit if rng.random() < self._habitual else third
         call = ToolCall(f"call_{step}", "calculator", json.dumps({"expression": f"{left}{operation}{operand}"}))
         return Completion(assistant(None, call), "tool_calls")
 
@@ -64,8 +71,8 @@ def _calculator(session: Session) -> Calculator:
     return env
 
 
-def make_policy(argument: str | None = None, *, wrong_operator: float = 0.7) -> CarelessPolicy:
+def make_policy(argument: str | None = None, *, wrong_operator: float = 0.7, habitual: float = 0.85) -> CarelessPolicy:
     """The calculator's careless demonstrator: right operands, a wrong operator most of the time."""
     if argument is not None:
-        raise ConfigError("careless_calculator takes no argument; its option is wrong_operator")
-    return CarelessPolicy(wrong_operator)
+        raise ConfigError("careless_calculator takes no argument; its options are wrong_operator and habitual")
+    return CarelessPolicy(wrong_operator, habitual)
