@@ -11,7 +11,7 @@ import time
 
 from benchmarks.result import Result
 
-NAMES = ("single_turn", "many_episodes", "slow_episode", "waiting_episodes", "clients", "core_install")
+NAMES = ("demo", "single_turn", "many_episodes", "slow_episode", "waiting_episodes", "clients", "core_install")
 
 
 def main() -> None:

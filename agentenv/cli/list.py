@@ -57,8 +57,9 @@ def _environments(tag: str | None, *, json: bool) -> None:
         print_json([plain(spec) for spec in specs])
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("environment", "about", "tags"):
-        table.add_column(column, overflow="fold")
+    table.add_column("environment", no_wrap=True)  # an id is there to be copied
+    table.add_column("about", overflow="fold", ratio=2)
+    table.add_column("tags", overflow="fold", ratio=1)
     for spec in specs:
         table.add_row(f"[cyan]{escape(spec.id)}[/cyan]", escape(spec.description), escape(", ".join(spec.tags)))
     out().print(table)
