@@ -114,8 +114,25 @@ class Episode:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Every number the environment reported under `info["metrics"]`; the last turn to report one wins."""
+        """Every finite number the environment reported under `info["metrics"]`; the last turn to report one wins.
+
+        An environment may put anything there; what is no number is left in the turn's info and out of here.
+        """
         found: dict[str, float] = {}
         for turn in self.turns:
-            found.update(turn.info.get("metrics", {}))
+            reported = turn.info.get("metrics")
+            for name, value in reported.items() if isinstance(reported, Mapping) else ():
+                if (number := _finite(value)) is not None:
+                    found[str(name)] = number
         return found
+
+
+def _finite(value: object) -> float | None:
+    """The number a value stands for, NumPy's flags and scalars included; `None` for anything else."""
+    if isinstance(value, str | bytes):
+        return None
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except Exception:  # an array, a number beyond a float's reach, or whatever an object's __float__ raises
+        return None
+    return number if math.isfinite(number) else None

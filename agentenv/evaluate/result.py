@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentenv.episode import Episode
+from agentenv.episode import Episode, Turn
 from agentenv.evaluate.protocol import Protocol
 from agentenv.evaluate.statistics import Estimate, Proportion, clustered_mean, success_rate
 from agentenv.outcome import Failure, Status
@@ -38,7 +38,6 @@ class Outcome:
     @classmethod
     def of(cls, episode: Episode) -> Outcome:
         turns = episode.turns
-        tools = [call for turn in turns for call in turn.info.get("tools", ())]
         return cls(
             task_id=episode.task.id,
             status=episode.status,
@@ -48,7 +47,7 @@ class Outcome:
             metrics=episode.metrics,
             turns=len(turns),
             tool_calls=sum(len(turn.action.message.tool_calls) for turn in turns),
-            tool_errors=sum(call.get("error") is not None for call in tools),
+            tool_errors=sum(map(_tool_errors, turns)),
             prompt_tokens=sum(turn.usage.prompt_tokens for turn in turns),
             completion_tokens=sum(turn.usage.completion_tokens for turn in turns),
             seconds=episode.seconds,
@@ -141,6 +140,13 @@ class Evaluation:
         result["averages"] = dataclasses.asdict(self.averages) if self.averages else None
         result["failures"] = [dataclasses.asdict(failure) for failure in self.failures]
         return {"protocol_hash": self.protocol.hash, **result}
+
+
+def _tool_errors(turn: Turn) -> int:
+    """Calls that went wrong, as `info["tools"]` has them; an environment may put anything there."""
+    calls = turn.info.get("tools")
+    found = calls if isinstance(calls, list | tuple) else ()
+    return sum(isinstance(call, Mapping) and call.get("error") is not None for call in found)
 
 
 def _succeeded(outcome: Outcome, success_at: float | None) -> bool | None:

@@ -54,3 +54,11 @@ def test_one_unscored_step_leaves_the_whole_episode_unscored() -> None:
 def test_metrics_of_later_turns_win() -> None:
     played = episode(Status.OK, turn(0, Reward.of(), metrics={"calls": 1}), turn(1, Reward.of(), metrics={"calls": 2}))
     assert played.metrics == {"calls": 2}
+
+
+@pytest.mark.parametrize(
+    "reported", [None, 3, "fast", ["calls"], {"calls": "many", "path": None, "loss": float("nan"), "huge": 10**400}]
+)
+def test_metrics_that_are_no_numbers_are_left_out(reported: object) -> None:
+    played = episode(Status.OK, turn(0, Reward.of(), metrics={"hits": True}), turn(1, Reward.of(), metrics=reported))
+    assert played.metrics == {"hits": True}

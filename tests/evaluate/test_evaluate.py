@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from agentenv.env import Action, StepResult
 from agentenv.errors import ConfigError, EnvironmentFailure, ModelError
 from agentenv.evaluate import Evaluation, Progress, draw_tasks, evaluate, read_protocol, render
 from agentenv.messages import Message
 from agentenv.policy.contract import Sampling, Session
 from agentenv.policy.scripted import CallablePolicy, OraclePolicy
 from agentenv.registry import EnvSpec
-from tests.evaluate.quiz import EMPTY, ENDLESS, QUIZ, SIZE
+from tests.evaluate.quiz import EMPTY, ENDLESS, QUIZ, SIZE, Quiz
 
 
 class Student(CallablePolicy):
@@ -65,6 +66,20 @@ async def test_failures_are_counted_apart_and_never_as_zeros() -> None:
     render(evaluation, Console(file=screen, width=120))
     assert "3 of 12 episodes were NOT scored" in screen.getvalue()
     assert "2 × model_error: the student is asleep" in screen.getvalue()
+
+
+@pytest.mark.parametrize("reported", [3, ["q1"], {"success": "yes"}, [{"error": "x"}, 7]])
+async def test_whatever_an_environment_reports_does_not_end_an_evaluation(
+    monkeypatch: pytest.MonkeyPatch, reported: Any
+) -> None:
+    step = Quiz.step
+
+    async def chatty(self: Quiz, action: Action) -> StepResult:
+        return (await step(self, action))._replace(info={"metrics": reported, "tools": reported})
+
+    monkeypatch.setattr(Quiz, "step", chatty)
+    evaluation = await run(Student(known=6))
+    assert (evaluation.scored, evaluation.reward.mean, evaluation.metrics) == (12, 0.5, {})
 
 
 async def test_with_nothing_scored_there_is_no_mean() -> None:
