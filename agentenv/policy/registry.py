@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -105,12 +106,15 @@ _OPTIONAL = re.compile(r"^([\w.-]+).*\bextra\s*==\s*['\"]([\w-]+)['\"]")
 def _missing(plugin: EntryPoint, error: ModuleNotFoundError) -> AgentenvError:
     """The error for a module that is not installed: names the extra that brings it, as the package's metadata says."""
     module = (error.name or "").partition(".")[0]
-    for requirement in (plugin.dist.requires or ()) if plugin.dist is not None else ():
-        found = _OPTIONAL.match(requirement)
-        if found and _normal(found[1]) == _normal(module) and plugin.dist is not None:
+    if plugin.dist is not None:
+        found = [match for line in plugin.dist.requires or () if (match := _OPTIONAL.match(line))]
+        sizes = Counter(match[2] for match in found)
+        extras = [match[2] for match in found if _normal(match[1]) == _normal(module)]
+        if extras:
+            extra = min(extras, key=lambda name: (sizes[name], name))  # not `all` or `dev`, which bring it too
             if plugin.dist.name == _DISTRIBUTION:
-                return MissingExtraError(f"the policy {plugin.name!r}", found[2])
-            return ConfigError(f"the policy {plugin.name!r} needs: pip install '{plugin.dist.name}[{found[2]}]'")
+                return MissingExtraError(f"the policy {plugin.name!r}", extra)
+            return ConfigError(f"the policy {plugin.name!r} needs: pip install '{plugin.dist.name}[{extra}]'")
     return RegistryError(f"the policy {plugin.name!r} cannot be loaded from {plugin.value}: {error}")
 
 

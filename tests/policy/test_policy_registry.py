@@ -40,7 +40,8 @@ class Plugin:
     name, value = "broken", "broken_package:make_policy"
 
     def __init__(self, distribution: str) -> None:
-        requires = ["aiohttp>=3", 'torch>=2.6; extra == "train"']
+        requires = ["aiohttp>=3", *(f'{package}; extra == "all"' for package in ("mathlib", "torch>=2.6"))]
+        requires.append('torch>=2.6; extra == "train"')
         self.dist = SimpleNamespace(name=distribution, requires=requires)
 
     def load(self) -> Any:
