@@ -35,7 +35,10 @@ class DaemonThreads:
     def __init__(self, limit: int = 64) -> None:
         self._limit = limit
         self._waiting: collections.deque[_Job] = collections.deque()
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)
+        self._calm = threading.Condition(lock)
+        self._running = 0
         self._idle = 0
         self._threads = 0
 
@@ -52,6 +55,14 @@ class DaemonThreads:
         except asyncio.CancelledError:
             self._give_up(job)
             raise
+
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Blocks until no call runs, given up or not, for at most so long; whether it came to that.
+
+        Python ends under its daemon threads, and one inside a native library such as torch then aborts the process.
+        """
+        with self._changed:
+            return self._calm.wait_for(lambda: not self._running, timeout=seconds)
 
     def _staff(self) -> None:
         """Wakes an idle thread for the newest job, or starts one. The caller holds the lock."""
@@ -80,6 +91,8 @@ class DaemonThreads:
                 error = raised if isinstance(raised, Exception) else RuntimeError(f"raised {raised!r}")
             with self._changed:
                 job.running = False
+                self._running -= 1
+                self._calm.notify_all()
                 if job.abandoned:
                     return
             _settle(job, result, error)
@@ -94,6 +107,7 @@ class DaemonThreads:
                 return None
             job = self._waiting.popleft()
             job.running = True
+            self._running += 1
             return job
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
 import typer
 
 from agentenv.cli import check, describe, eval, list, new, play, replay, rescore, train
-from agentenv.cli.common import Invocation, explain_error, take_settings
+from agentenv.cli.common import INTERRUPTED, Invocation, explain_error, take_settings
 
 _HELP = """Environments, rollouts and reinforcement learning for language-model agents.
 
@@ -16,6 +17,9 @@ Settings with a dot in their name (--env.level 2, --rollout.max_concurrent 8) ma
 
 Example: agentenv eval calculator-v0 --policy oracle -n 20
 """
+
+THREAD_GRACE = 0.5
+"""Seconds an interrupted command waits for what still runs in threads."""
 
 
 def build() -> typer.Typer:
@@ -36,7 +40,20 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and ends the process: 0 success, 1 failure, 2 a mistake in the command, 130 Ctrl-C."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    if code == INTERRUPTED and not _threads_have_ended():
+        os._exit(code)  # everything is on disk; an orderly end would abort inside the library that is still at work
+    sys.exit(code)
+
+
+def _threads_have_ended() -> bool:
+    """Whether no interrupted call still runs in a thread, after a moment of grace that another Ctrl-C cuts short."""
+    from agentenv.threads import THREADS
+
+    try:
+        return THREADS.wait_until_idle(THREAD_GRACE)
+    except KeyboardInterrupt:
+        return False
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -54,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
         result = build()(args=rest, prog_name="agentenv", standalone_mode=False, obj=invocation)
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has gone; Python would complain about it at exit
         return 1

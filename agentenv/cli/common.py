@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _SETTING = re.compile(r"^--(?P<key>[A-Za-z_][\w-]*(?:\.[\w-]+)+)(?:=(?P<text>.*))?$", re.DOTALL)
 
+INTERRUPTED = 130
+"""The exit code of Ctrl-C, as a shell gives it."""
+
 Setting = tuple[str, str]
 """A dotted key and the text given for it."""
 
@@ -161,7 +164,7 @@ def explain_error(error: Exception, *, debug: bool) -> int:
         complain(str(error.format_message()))
         return 2
     elif type(error).__name__ == "Abort":
-        return 130
+        return INTERRUPTED
     else:
         complain(f"{type(error).__name__}: {error}")
         err().print("[dim]This is a fault of agentenv or of a plugin; --debug shows where.[/dim]")

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from tests.cli.support import agentenv, here
+from tests.cli.support import TIMEOUT, agentenv, environment, here
 
 torch = pytest.importorskip("torch")
 
@@ -59,6 +61,39 @@ def test_training_runs_goes_on_and_refuses_another_configuration(folder: Path) -
     other = agentenv("train", "calculator.toml", "--learner.lr", "1e-3", folder=folder)
     assert other.code == 1
     assert "learner.lr: 1e-05 ≠ 0.001" in other.err
+
+
+INTERRUPTED_IN_WARMUP = """
+import os, signal, torch
+import agentenv.learn.warmup as warmup
+from agentenv.cli import main
+
+def interrupted(*_):
+    os.kill(os.getpid(), signal.SIGINT)
+    weight = torch.zeros(64, 64, requires_grad=True)
+    while True:
+        (weight @ weight).sum().backward()
+
+warmup.supervise = interrupted
+main()
+"""
+WARMUP = """
+[warmup]
+demonstrator = "oracle"
+demonstrations = 2
+steps = 1
+"""
+
+
+def test_an_interrupt_while_torch_works_is_one_clear_line_and_the_same_command_goes_on(folder: Path) -> None:
+    (folder / "warmup.toml").write_text(CONFIG + WARMUP)
+    program = [sys.executable, "-c", INTERRUPTED_IN_WARMUP, "train", "warmup.toml"]
+    ended = subprocess.run(program, cwd=folder, env=environment(), capture_output=True, text=True, timeout=TIMEOUT)
+    assert ended.returncode == 130, ended.stderr
+    assert ended.stderr.strip().splitlines()[-1].startswith("error: interrupted; 0 iterations")
+    assert "Traceback" not in ended.stderr
+    again = agentenv("train", "warmup.toml", "--json", folder=folder)
+    assert (again.code, again.json["iterations"]) == (0, 2), again.err
 
 
 @pytest.mark.parametrize(

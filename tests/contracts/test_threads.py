@@ -69,3 +69,21 @@ async def test_a_call_cancelled_while_it_waits_never_runs() -> None:
     await holding
     assert await pool.run(lambda: "next") == "next"
     assert not ran.is_set()
+
+
+async def test_a_call_that_was_given_up_is_waited_for_until_it_has_ended() -> None:
+    pool, release, started = DaemonThreads(), threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def work() -> None:
+        loop.call_soon_threadsafe(started.set)
+        release.wait()
+
+    assert pool.wait_until_idle(0)
+    call = asyncio.create_task(pool.run(work))
+    await started.wait()
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    assert not pool.wait_until_idle(0)
+    release.set()
+    assert pool.wait_until_idle(60)
