@@ -10,7 +10,7 @@ from typing import Any
 import pydantic
 
 from agentenv.chat import ChatEnv
-from agentenv.env import Info, Observation
+from agentenv.env import Action, Info, Observation, StepResult
 from agentenv.errors import EnvironmentFailure, UnsupportedError
 from agentenv.messages import Message, assistant, user
 from agentenv.processes import preload, run_isolated
@@ -29,7 +29,9 @@ class ReasoningGymEnv(ChatEnv):
     """A question, an answer between `<answer>` tags, and the dataset's own verifier.
 
     What the verifier returns is the reward, unchanged; one that raises or hangs is a `VerifierError`, never a zero.
-    Answers are scored in a process of their own, because some verifiers evaluate them as expressions.
+    Some verifiers evaluate answers as Python. Those are shown only answers that cannot do anything (see `guard`); the
+    others score 0 and count in the metric `refused_answer`. All answers are scored in a process of their own, which
+    contains hangs and crashes.
 
     Args:
         dataset: the dataset's name.
@@ -44,6 +46,7 @@ class ReasoningGymEnv(ChatEnv):
         super().__init__()
         self._config = config
         self._items = items_of(dataset, config)
+        self._refused = False
 
     def tasks(self, split: str = "train") -> TaskSet:
         """Endless; which split a problem belongs to is decided by its question, so that splits never overlap."""
@@ -59,10 +62,16 @@ class ReasoningGymEnv(ChatEnv):
                 f"task {self.task.id} is not item {item.number} of {self._items.name} as configured here; "
                 "it was made with other options or another version of reasoning-gym"
             )
+        self._refused = False
         observation, info = await super().reset(task=self.task, seed=self.seed)
         if self._items.name in USES_GLOBAL_RNG:
             info = {**info, "contained": "the dataset's generator uses the global random state; it was isolated"}
         return observation, info
+
+    async def step(self, action: Action) -> StepResult:
+        result = await super().step(action)
+        metrics = {**result.info["metrics"], "refused_answer": int(self._refused)}
+        return result._replace(info={**result.info, "metrics": metrics})
 
     @reward
     async def correct(self, completion: str) -> Any:
@@ -70,7 +79,9 @@ class ReasoningGymEnv(ChatEnv):
         answer = found[-1].strip() if found else None
         config = json.dumps(self._config, sort_keys=True)
         entry = self._own_item().entry
-        return await run_isolated(score_entry, self._items.name, config, entry, answer, timeout=SCORING_SECONDS)
+        score = await run_isolated(score_entry, self._items.name, config, entry, answer, timeout=SCORING_SECONDS)
+        self._refused = score.refused
+        return score.value
 
     def oracle(self) -> Message:
         answer = self._own_item().example

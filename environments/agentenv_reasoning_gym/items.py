@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentenv.errors import ConfigError, VerifierError, nearest
+from agentenv_reasoning_gym.guard import admitted
 
 ITEMS = 1_000_000
 """How many items a dataset is asked to hold. Most make item `i` from `seed + i`, so the number costs nothing."""
@@ -41,6 +42,14 @@ class Item:
     question: str
     example: str | None
     entry: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A verifier's word on an answer, or 0 where the answer was `refused`: not shown to a verifier that runs it."""
+
+    value: Any
+    refused: bool = False
 
 
 class Items:
@@ -81,9 +90,18 @@ class Items:
         """The problem of that number, 0 ≤ number < size; always the same one. Some take a second to invent."""
         return self._item(number)
 
-    def score(self, entry: Mapping[str, Any], answer: str | None) -> Any:
-        """What the dataset's own verifier says of an answer, as it says it."""
-        return self._dataset.score_answer(answer, entry)
+    def score(self, entry: Mapping[str, Any], answer: str | None) -> Score:
+        """What the dataset's own verifier says of an answer, as it says it; 0 for one that it would run as a program.
+
+        The members of `composite` are guarded under their own names.
+        """
+        dataset = (
+            (entry.get("metadata") or {}).get("source_dataset", self.name) if self.name == "composite" else self.name
+        )
+        harmless = admitted(dataset, answer)
+        if harmless is None and answer is not None:
+            return Score(0.0, refused=True)
+        return Score(self._dataset.score_answer(harmless, entry))
 
     def _generate(self, number: int) -> Item:
         with _GENERATING, _contained(number) if self.name in USES_GLOBAL_RNG else contextlib.nullcontext():
@@ -101,7 +119,7 @@ def items_of(dataset: str, config: Mapping[str, Any]) -> Items:
     return _cached(dataset, json.dumps(dict(config), sort_keys=True))
 
 
-def score_entry(dataset: str, config_json: str, entry: Mapping[str, Any], answer: str | None) -> Any:
+def score_entry(dataset: str, config_json: str, entry: Mapping[str, Any], answer: str | None) -> Score:
     """`Items.score` for a process of its own, whose dataset is built on its first call.
 
     Raises:
