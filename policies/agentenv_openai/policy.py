@@ -144,13 +144,28 @@ class OpenAIPolicy(Policy):
             sampling = replace(sampling, seed=session.request_seed(sampling.seed, turn_of(messages)))
         call = _Call(messages, tools, sampling, session.id, self._limiter.ticket(), Tries(self._retry, self._rng))
         try:
-            completion: Completion = await call.tries.retrying()(self._attempt, call)
+            completion = await self._persist(call)
         except TryAgain as last:
             status = f"status {last.status}" if last.status is not None else "no usable answer"
             raise ModelError(
                 f"{self._shown}: {status} after {call.tries.made} attempts in {call.tries.seconds:.1f} s: {last}"
             ) from last
         self._calls += 1
+        return completion
+
+    async def _persist(self, call: _Call) -> Completion:
+        """Attempts until one succeeds. Raises the last `TryAgain` when there is no use in going on."""
+        try:
+            return await self._attempt(call)  # nearly every call ends here, and tenacity would cost a fifth of it
+        except TryAgain as error:
+            failed = [error]
+
+        async def attempt() -> Completion:
+            if failed:
+                raise failed.pop()
+            return await self._attempt(call)
+
+        completion: Completion = await call.tries.retrying()(attempt)
         return completion
 
     async def _attempt(self, call: _Call) -> Completion:
