@@ -102,7 +102,13 @@ class ChatEnv(Env):
         return StepResult(Observation(tuple(answer), self.tools.specs), Reward.of(), False, False, info)
 
     async def score(self) -> Reward | None:
-        """Every reward component of the conversation so far; `None` as soon as one of them is not scored."""
+        """Every reward component of the conversation so far.
+
+        `None` as soon as one of them is not scored, and where the environment has no reward at all: nothing to pay for
+        is not the same as having earned nothing.
+        """
+        if not self.__rewards:
+            return None
         last = self.messages[-1]
         offered = {
             "task": self.task,

@@ -81,6 +81,19 @@ async def test_an_episode_of_tool_use_and_a_scored_answer() -> None:
     assert result.info["metrics"] == {"turns": 2, "tool_calls": 1, "tool_errors": 0}
 
 
+class Chatter(ChatEnv):
+    def tasks(self, split: str = "train") -> TaskSet:
+        return ListTasks(TASKS)
+
+
+async def test_a_conversation_nobody_scores_is_unscored_and_not_worth_zero() -> None:
+    env = Chatter()
+    await env.reset(task=TASKS[0], seed=1)
+    result = await env.step(say("6"))
+    assert result.terminated
+    assert result.reward is None
+
+
 async def test_a_reset_forgets_the_last_episode() -> None:
     env = Products()
     await env.reset(task=TASKS[0], seed=1)
