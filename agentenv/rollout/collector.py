@@ -7,7 +7,7 @@ import gc
 import threading
 from collections.abc import Iterator
 
-_THRESHOLD = 10_000
+_THRESHOLD = 50_000
 
 _lock = threading.Lock()
 _users = 0
@@ -16,7 +16,7 @@ _before = (0, 0, 0)
 
 @contextlib.contextmanager
 def rare_collections() -> Iterator[None]:
-    """Raises the process's threshold of the youngest generation to 10,000 objects, and puts it back afterwards.
+    """Raises the process's threshold of the youngest generation to 50,000 objects, and puts it back afterwards.
 
     At Python's default of 700 the collector keeps walking through waiting episodes, which hold about a hundred
     objects each: at 10,000 of them it takes three quarters of the CPU time, and the cost of an episode grows with
