@@ -179,8 +179,7 @@ async def _gone(pid: int) -> None:
 def _alive(pid: int) -> bool:
     """Whether the process runs; one that is dead and merely not reaped yet does not."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # the latter where it ends between opening and reading
         return False
-    status = Path(f"/proc/{pid}/stat")
-    return not (status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] == "Z")
+    return status.rsplit(")", 1)[1].split()[0] != "Z"
