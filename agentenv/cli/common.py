@@ -52,6 +52,15 @@ def err() -> Console:
     return Console(stderr=True)
 
 
+def program() -> str:
+    """How the user can call this program again: `agentenv`, or its path where that is not on the search path."""
+    import os
+    import shutil
+
+    called = sys.argv[0]
+    return "agentenv" if shutil.which("agentenv") or not os.path.isfile(called) else os.path.relpath(called)
+
+
 def show_warnings() -> None:
     """Sends what agentenv logs to standard error through rich, so that it does not tear progress bars apart."""
     import logging

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from agentenv.cli.common import all_settings, complain, err, out, print_json, show_warnings
+from agentenv.cli.common import all_settings, complain, err, out, print_json, program, show_warnings
 
 if TYPE_CHECKING:
     from agentenv.cli.train_config import TrainRun
@@ -123,8 +123,8 @@ def _show(result: TrainResult, wanted: TrainRun, *, json: bool) -> None:
         f"best model: {result.best_folder}",
         f"run folder: {result.run_folder}",
         *([f"learning curve: {curve}"] if curve.exists() else []),
-        f"next: agentenv play {tail}",
-        f"      agentenv eval {tail}",
+        f"next: {program()} play {tail}",
+        f"      {program()} eval {tail} --temperature 0",
     ]
     for line in lines:
         out().print(line, markup=False, highlight=False, soft_wrap=True)

@@ -76,9 +76,17 @@ def show_test(before: Tested, after: Tested, console: Console) -> None:
 
 
 def show_transcripts(before: Tested, after: Tested, console: Console, count: int = SHOWN) -> None:
-    """Prints what the policy said on a few of the test's tasks, before the first iteration and after the best."""
+    """Prints what the policy said on a few of the test's tasks, before the first iteration and after the best.
+
+    Shown are those whose return changed most, for better or worse, and of these the longest: they say what was learnt.
+    """
     then, now = _scored(before.folder), _scored(after.folder)
-    for task_id in [task_id for task_id in then if task_id in now][:count]:
+
+    def telling(task_id: str) -> tuple[float, int]:
+        change = abs((now[task_id].reward or 0.0) - (then[task_id].reward or 0.0))
+        return change, len(now[task_id].turns)
+
+    for task_id in sorted((task_id for task_id in then if task_id in now), key=telling, reverse=True)[:count]:
         console.print(Text(f"\n{then[task_id].task.question or task_id}", style="bold"))
         for name, episode in (("before", then[task_id]), ("after", now[task_id])):
             console.print(Text(f"  {name}, return {episode.reward:g}", style="dim"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +55,8 @@ def test_training_runs_goes_on_and_refuses_another_configuration(folder: Path) -
     longer = agentenv("train", "calculator.toml", "--learner.lr", "1e-5", "--iterations", "3", folder=folder)
     assert longer.code == 0, longer.err
     assert "goes on after iteration 2" in longer.err
-    assert "agentenv eval calculator-v0 --policy tiny:" in longer.out
+    assert re.search(r"next: .* play calculator-v0 --policy tiny:", longer.out)
+    assert re.search(r" eval calculator-v0 --policy tiny:.* --temperature 0", longer.out)
     assert longer.out.count("before, return 0") == longer.out.count("after, return 0") == 3
     assert "4 unseen tasks (split test), greedy" in longer.out
 
