@@ -178,7 +178,7 @@ class _Run:
         """Runs the iterations that are left, and the tests before and after them."""
         config = self._config
         last = self._folder
-        reached = await self._evaluate() if self._progress.iteration == 0 else False
+        reached = await self._evaluate() if self._progress.iteration == 0 else self._target_reached()
         before = await self._test("before", 0)
         while not reached and self._progress.iteration < config.iterations:
             iteration = self._progress.iteration + 1
@@ -222,7 +222,7 @@ class _Run:
 
         The first test needs the weights of iteration 0: a resumed run reads its result, or goes without.
         """
-        wanted, folder = self._config.final_test, self._folder / f"test-{name}"
+        wanted, folder = self._config.final_test, self._folder / f"test-{name}-{iteration:06d}"
         if wanted is None or (name == "before" and self._progress.iteration > 0 and not folder.exists()):
             return None
         if model_folder is not None:
@@ -238,7 +238,8 @@ class _Run:
             run_folder=folder,
             config=self._config.rollout,
         )
-        if not any(line["kind"] == "test" and line["name"] == name for line in self._metrics.read()):
+        told = [(line["name"], line["iteration"]) for line in self._metrics.read() if line["kind"] == "test"]
+        if (name, iteration) not in told:
             self._metrics.append("test", {"iteration": iteration, "name": name, **evaluation.to_json()})
         tested = Tested(iteration, evaluation, folder)
         self._tell(tested)
@@ -317,6 +318,11 @@ class _Run:
         self._metrics.append("evaluation", {"iteration": iteration, "best": best, **evaluation.to_json()})
         self._tell(Evaluated(iteration, evaluation, best))
         return mean is not None and wanted.stop_at is not None and mean >= wanted.stop_at
+
+    def _target_reached(self) -> bool:
+        """Whether the run that is being continued had already ended by reaching its target."""
+        target, best = self._config.evaluation.stop_at, self._progress.best_reward
+        return target is not None and best is not None and best >= target
 
     async def _save(self) -> Path:
         progress, trainer = self._progress, self._trainer

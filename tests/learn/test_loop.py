@@ -206,6 +206,31 @@ async def test_the_run_stops_when_its_target_is_reached(start: Path, tmp_path: P
     assert result.best_folder.is_dir()
 
 
+async def test_a_run_that_reached_its_target_is_not_trained_further_when_called_again(
+    start: Path, tmp_path: Path
+) -> None:
+    scout, _ = await run(start, tmp_path / "scout")
+    assert scout.best_iteration > 0
+    evaluation = {"every": 2, "split": "dev", "tasks": 2, "stop_at": scout.best_reward}
+    wanted = config(iterations=9, evaluation=evaluation, final_test={"tasks": 2})
+    first = await train(wanted, DirectPolicy(start), tmp_path / "run")
+    assert 0 < first.iterations < 9
+    again = await train(wanted, DirectPolicy(start), tmp_path / "run")
+    assert (again.iterations, again.best_iteration) == (first.iterations, first.best_iteration)
+    tests = [line for line in MetricsFile(tmp_path / "run" / "metrics.jsonl").read() if line["kind"] == "test"]
+    assert [(line["name"], line["iteration"]) for line in tests] == [("before", 0), ("after", first.best_iteration)]
+
+
+async def test_the_final_test_of_a_longer_run_is_that_of_its_own_best_model(start: Path, tmp_path: Path) -> None:
+    """Episodes of an earlier best model must not be reported as those of a later one."""
+    for iterations in (2, 6):
+        wanted = config(iterations=iterations, final_test={"tasks": 2})
+        result = await train(wanted, DirectPolicy(start), tmp_path / "run")
+        assert result.after is not None
+        assert result.after.iteration == result.best_iteration
+        assert result.after.folder.name == f"test-after-{result.best_iteration:06d}"
+
+
 async def test_another_configuration_is_refused_by_what_differs(start: Path, tmp_path: Path) -> None:
     await run(start, tmp_path / "run", iterations=1)
     with pytest.raises(ConfigError, match=r"learner\.lr: 0\.01 ≠ 0\.5"):
