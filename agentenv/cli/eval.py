@@ -117,9 +117,22 @@ class _Plan:
         try:
             return asyncio.run(self._evaluate(policy))
         except KeyboardInterrupt:
-            done = f"{self.last.done} of {self.last.planned}" if self.last is not None else "no"
-            complain(f"interrupted; {done} episodes are kept in {self.folder}. The same command again resumes.")
+            planned = f" of {self.last.planned}" if self.last is not None else ""
+            complain(
+                f"interrupted; {self._kept()}{planned} episodes are kept in {self.folder}. "
+                "The same command again resumes."
+            )
             raise typer.Exit(130) from None
+
+    def _kept(self) -> int:
+        """Scored episodes in the journal; there may be more of them than the progress had counted."""
+        from agentenv.evaluate.protocol import JOURNAL
+        from agentenv.rollout import Journal
+
+        if self.folder is None or not (self.folder / JOURNAL).exists():
+            return 0
+        with Journal.open(self.folder / JOURNAL, create=False) as journal:
+            return sum(count for status, count in journal.counts().items() if status.scored)
 
     async def _evaluate(self, policy: Policy) -> Evaluation:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

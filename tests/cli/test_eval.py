@@ -116,8 +116,7 @@ async def test_an_interrupted_evaluation_keeps_what_is_finished_and_resumes(
         broken_off = await interrupt(arguments, tmp_path, number, enough, kept=6)
         if number is signal.SIGINT:
             assert broken_off.code == 130
-            # The sixth is durable; whether the progress has counted it yet is a matter of a moment.
-            assert re.search(r"[56] of 9 episodes are kept in run\. The same command again resumes\.", broken_off.err)
+            assert re.search(r"6( of 9)? episodes are kept in run\. The same command again resumes\.", broken_off.err)
             assert "Traceback" not in broken_off.err
         assert kept_in(tmp_path / "run") == 6
         released.set()
