@@ -1,0 +1,1 @@
+"""The HTTP side: an OpenAI-compatible endpoint that records what it forwards, and environments as servers."""
