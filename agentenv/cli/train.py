@@ -28,7 +28,9 @@ def add_to(app: typer.Typer) -> None:
 def train(
     context: typer.Context,
     config: Path = typer.Argument(help="A TOML file; base = 'other.toml' in it takes the rest from there."),
-    policy: str | None = typer.Option(None, "--policy", "-p", help="Whom to train, such as tiny:FOLDER."),
+    policy: str | None = typer.Option(
+        None, "--policy", "-p", help="Whom to train, such as tiny:FOLDER; vllm alone serves the file's model by vLLM."
+    ),
     out_folder: Path | None = typer.Option(None, "--out", help="The run folder; by default runs/train-CONFIG."),
     json: bool = typer.Option(False, "--json", help="The result as JSON on standard output."),
 ) -> None:
@@ -38,16 +40,14 @@ def train(
 
     Example: agentenv train calculator.toml --policy tiny:runs/start --learner.lr 3e-5 --iterations 50
     """
-    from agentenv.config import load_config
     from agentenv.errors import ConfigError, MissingExtraError
 
     if str(config).startswith("-"):
         raise ConfigError(f"name the TOML file before {config}")
-    overrides = [*all_settings(context), *context.args, *([f"policy={policy}"] if policy is not None else [])]
     try:
         from agentenv.cli.train_config import TrainRun
 
-        wanted = load_config(TrainRun, config, overrides)
+        wanted = TrainRun.load(config, [*all_settings(context), *context.args], policy)
         folder = out_folder or Path("runs") / f"train-{config.stem}"
         result = _run(wanted, folder)
     except ModuleNotFoundError as error:

@@ -104,7 +104,7 @@ def test_an_interrupt_while_torch_works_is_one_clear_line_and_the_same_command_g
         (["calculator.toml", "--learner.rl", "1"], "learner.rl is no setting. Did you mean 'learner.lr'?"),
         (["calculator.toml", "--iteration", "1"], "Did you mean 'iterations'"),
         (["calculator.toml", "--siblings", "1"], "at least 2 siblings"),
-        (["calculator.toml", "--policy", "noop"], "cannot be trained"),
+        (["calculator.toml", "--policy", "openai:http://127.0.0.1:1/v1"], "cannot be trained"),
         (["calculator.toml", "--policy", "tiny:nowhere"], "no model in nowhere"),
         (["--iterations", "1", "calculator.toml"], "name the TOML file before"),
         (["gone.toml"], "gone.toml cannot be read"),
@@ -141,3 +141,15 @@ def test_a_curve_is_drawn_from_whatever_was_measured(tmp_path: Path) -> None:
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     assert draw_curve(tmp_path) == tmp_path / "learning_curve.png"
+
+
+def test_a_policy_without_an_argument_serves_the_model_of_the_file(folder: Path) -> None:
+    from agentenv.cli.train_config import TrainRun
+
+    file = folder / "calculator.toml"
+    assert TrainRun.load(file, [], None).policy == "tiny:start"
+    assert TrainRun.load(file, [], "vllm").policy == "vllm:start"
+    assert TrainRun.load(file, [], "vllm:elsewhere").policy == "vllm:elsewhere"
+    assert TrainRun.load(file, ["policy=tiny:other"], "vllm").policy == "vllm:other"
+    (folder / "nobody.toml").write_text(CONFIG.replace('policy = "tiny:start"', ""))
+    assert TrainRun.load(folder / "nobody.toml", [], "tiny").policy == "tiny"
