@@ -31,6 +31,7 @@ from typing import Any, TypeVar
 
 import pebble
 
+from agentenv.clock import deadline
 from agentenv.errors import AgentenvError, VerifierError
 from agentenv.threads import THREADS
 
@@ -95,7 +96,7 @@ async def _call(name: str, args: tuple[Any, ...], timeout: float) -> Any:
     except RuntimeError as error:
         raise BrokenExecutor(str(error)) from error
     try:
-        async with asyncio.timeout(timeout + START_SECONDS):
+        async with deadline(timeout + START_SECONDS):
             return await asyncio.wrap_future(future)
     except TimeoutError as error:
         if _raised_remotely(future):

@@ -20,6 +20,7 @@ from typing import Any, TypeVar, overload
 import docstring_parser
 import pydantic
 
+from agentenv.clock import deadline
 from agentenv.errors import AgentenvError, BoundaryError, nearest
 from agentenv.messages import Message, Part, ToolCall, Wire, tool_result
 from agentenv.threads import call_maybe_blocking
@@ -201,7 +202,7 @@ class ToolSet:
             return f"Error: {_explain(problem)}", ToolErrorKind.INVALID_ARGUMENTS
         values = {name: getattr(arguments, name) for name in type(arguments).model_fields}
         try:
-            async with asyncio.timeout(found.timeout) as limit:
+            async with deadline(found.timeout) as limit:
                 result = await call_maybe_blocking(found.function, values, inline=found.inline)
         except BoundaryError:
             raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import selectors
 import sys
@@ -97,20 +98,21 @@ class LoopMonitor:
 
     def __enter__(self) -> Self:
         self._stop = threading.Event()
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
-        self._beat = self._loop.time()
-        self._heart = self._loop.call_later(_PERIOD, self._on_beat)
+        self._beat = self.loop.time()
+        self._heart = self.loop.call_later(_PERIOD, self._on_beat)
         threading.Thread(target=self._watch, args=(self._stop,), name="agentenv-loop-watchdog", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._heart.cancel()
         self._stop.set()
+        self._beat = math.inf  # what outlives the engine still asks for the time, and is told nothing of stalls
 
     def now(self) -> float:
         """Seconds on a monotonic clock that left out every stall."""
-        now = self._loop.time()
+        now = self.loop.time()
         if now - self._beat > _PERIOD + self._threshold:
             # Deadlines that fell due during a stall run before the late heartbeat does, so whoever looks first tells.
             self._tell(now)
@@ -118,8 +120,8 @@ class LoopMonitor:
 
     def _on_beat(self) -> None:
         self.now()
-        self._beat = self._loop.time()
-        self._heart = self._loop.call_later(_PERIOD, self._on_beat)
+        self._beat = self.loop.time()
+        self._heart = self.loop.call_later(_PERIOD, self._on_beat)
 
     def _tell(self, now: float) -> None:
         began, self._beat = self._beat, now
@@ -137,7 +139,7 @@ class LoopMonitor:
     def _watch(self, stop: threading.Event) -> None:
         late, warned = False, 0.0
         while not stop.wait(self._threshold / (10 if late else 5)):
-            began, now = self._beat, self._loop.time()
+            began, now = self._beat, self.loop.time()
             late = now - began > _PERIOD + self._threshold / 5
             if not late:
                 continue
@@ -149,9 +151,9 @@ class LoopMonitor:
 
     def _sample(self, now: float) -> None:
         frame = sys._current_frames().get(self._loop_thread)
-        if frame is None or self._loop.is_closed():
+        if frame is None or self.loop.is_closed():
             return
-        task = asyncio.current_task(self._loop)
+        task = asyncio.current_task(self.loop)
         # Asked now, because a task that has ended by the time the loop is free again no longer knows whose it was.
         culprit = None if task is None else self._culprit_of(task)
         self._samples.append(_Sample(now, task, culprit, _describe(frame)))

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from agentenv.clock import CLOCK
 from agentenv.errors import EpisodeTimeout
 from agentenv.outcome import StopReason
 from agentenv.rollout.lag import LoopMonitor, Stall
@@ -30,6 +31,8 @@ class OutOfTime(EpisodeTimeout):
 class Budget:
     """An episode's time: runs on the loop's clock, stands still while others block the loop.
 
+    It is the `agentenv.clock.CLOCK` of everything the episode calls, so that a tool's timeout runs on it too.
+
     Args:
         clock: the shared clock without stalls.
         seconds: how much there is.
@@ -48,6 +51,10 @@ class Budget:
     def now(self) -> float:
         """Seconds on this episode's own clock."""
         return self.clock.now() + self._charged
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self.clock.loop
 
     @property
     def left(self) -> float:
@@ -82,6 +89,7 @@ class _Call:
         self.abandoned = False
         self.over: asyncio.Future[None] = loop.create_future()
         _CURRENT.set(self)
+        CLOCK.set(budget)
         self.task: asyncio.Task[Any] = loop.create_task(_contain(function), name=where)
         self.task.add_done_callback(self._on_done)
         self._timer = loop.call_later(seconds, self._on_deadline)

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import yarl
 
+from agentenv.clock import deadline
 from agentenv.errors import ConfigError, ContextLengthError, ModelError, nearest
 from agentenv.messages import Message
 from agentenv.policy.contract import Completion, Policy, Sampling, Session
@@ -122,7 +123,8 @@ class OpenAIPolicy(Policy):
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),  # aiohttp's own limit of 100 would cap rollouts
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
-            timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(CONNECT_SECONDS, self._timeout)),
+            # No total: how long an answer may take is counted in `_post`, without what others blocked the loop for.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT_SECONDS, self._timeout)),
         )
         try:
             await self._find_model()
@@ -195,15 +197,13 @@ class OpenAIPolicy(Policy):
         assert self._http is not None
         assert self.model is not None
         body = encode_request(self.model, call.messages, call.tools, call.sampling, self._refused)
-        left = max(call.tries.left, 0.001)  # 0 would mean no timeout to aiohttp
-        options: dict[str, Any] = {} if left >= self._timeout else {"timeout": aiohttp.ClientTimeout(total=left)}
+        headers = {"X-Session-Id": call.session}
+        seconds = min(max(call.tries.left, 0.001), self._timeout)
         try:
-            async with self._http.post(
-                self._chat, data=body, headers={"X-Session-Id": call.session}, **options
-            ) as response:
+            async with deadline(seconds), self._http.post(self._chat, data=body, headers=headers) as response:
                 return response.status, response.headers, await response.read()
         except TimeoutError as error:
-            raise TryAgain(f"no answer in {min(left, self._timeout):.4g} s") from error
+            raise TryAgain(f"no answer in {seconds:.4g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise TryAgain(_about(error)) from error
 

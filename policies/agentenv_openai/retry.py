@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import tenacity
 
+from agentenv.clock import now
 from agentenv.errors import ConfigError
 
 
@@ -43,8 +44,9 @@ class Retry:
         attempts: attempts in all that may fail otherwise than by a 429.
         rate_limited_attempts: attempts that may be answered 429. There are more of these, since finding an
             endpoint's capacity takes some.
-        budget: seconds a call may take in all, pauses included and waiting for admission not. A little less than the
-            300 s the rollout engine gives a call, so that a dead endpoint is reported as what it is.
+        budget: seconds a call may take in all, pauses included; waiting for admission is not, and neither is time
+            in which others blocked the event loop. A little less than the 300 s the rollout engine gives a call, so
+            that a dead endpoint is reported as what it is.
     """
 
     attempts: int = 6
@@ -53,7 +55,7 @@ class Retry:
     first_pause: float = 0.5
     longest_pause: float = 30.0
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = now
 
     def __post_init__(self) -> None:
         if self.attempts < 1 or self.rate_limited_attempts < 1 or self.budget <= 0:
