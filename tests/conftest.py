@@ -12,6 +12,8 @@ import pytest
 hypothesis.settings.register_profile("agentenv", deadline=None, derandomize=os.environ.get("CI") == "true")
 hypothesis.settings.load_profile("agentenv")
 
+pytest_plugins = ["tests.support.real_vllm"]
+
 SHARED = Path(__file__).parents[2] / "shared"
 """Benchmark data kept beside the repository; never copied into it."""
 
