@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agentenv_tiny.embedded import EmbeddedServer
     from agentenv_tiny.engine import Engine, EngineStatistics
     from agentenv_tiny.errors import ContextLengthError, EngineStoppedError, PromptError, TinyPolicyError, WeightsError
-    from agentenv_tiny.generation import FinishReason, Generation, VersionSpan
+    from agentenv_tiny.generation import FinishReason, Generation, Hold, VersionSpan
     from agentenv_tiny.model import TinyConfig, TinyPolicy, build_policy, create_policy, load_policy
     from agentenv_tiny.policy import EmbeddedPolicy, make_policy
     from agentenv_tiny.sampling import SamplingParameters
@@ -33,6 +33,7 @@ __all__ = [
     "EngineStoppedError",
     "FinishReason",
     "Generation",
+    "Hold",
     "PromptError",
     "SamplingParameters",
     "TinyConfig",
@@ -59,6 +60,7 @@ _MODULES = {
     "WeightsError": "errors",
     "FinishReason": "generation",
     "Generation": "generation",
+    "Hold": "generation",
     "VersionSpan": "generation",
     "TinyConfig": "model",
     "TinyPolicy": "model",

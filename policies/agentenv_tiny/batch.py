@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agentenv_tiny.forward import Chunk, SlotDecoder
 from agentenv_tiny.generation import ActiveSequence, FinishReason, Generation
-from agentenv_tiny.prefixes import PrefixCache
+from agentenv_tiny.prefixes import BlockCache, PrefixCache, TurnCache
 from agentenv_tiny.sampling import BatchSampler, Draw
 from agentenv_tiny.weights import DecoderWeights
 
@@ -29,7 +29,8 @@ class RunningBatch:
     """Sequences in the slots 0..n-1 of a decoder.
 
     What there is to say to callers is collected in `answers`, in order; whoever drives the batch empties it.
-    `token_bytes[id]` is the visible text of a token, read for stop strings; `end_id` ends an answer.
+    `token_bytes[id]` is the visible text of a token, read for stop strings; `end_id` ends an answer. Prefixes are kept
+    by turn, or by blocks of `block_size` tokens.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class RunningBatch:
         end_id: int,
         token_bytes: Sequence[bytes],
         reuse_prefixes: bool,
+        raw_logprobs: bool = False,
+        block_size: int | None = None,
     ) -> None:
         self.decoder = SlotDecoder(weights, slots)
         self.version = version
@@ -49,8 +52,11 @@ class RunningBatch:
         self.counts = BatchCounts()
         self._end_id = end_id
         self._token_bytes = token_bytes
-        self._prefixes = PrefixCache(end_id, PREFIX_BYTES // self.decoder.bytes_per_token if reuse_prefixes else 0)
+        capacity = PREFIX_BYTES // self.decoder.bytes_per_token if reuse_prefixes else 0
+        self._prefixes: PrefixCache = BlockCache(block_size, capacity) if block_size else TurnCache(end_id, capacity)
+        self._raw_logprobs = raw_logprobs
         self._sampler: BatchSampler | None = None
+        self._outdated = False
 
     def join(self, joining: Sequence[ActiveSequence]) -> None:
         """Run the new prompts and sample the first token of each.
@@ -63,22 +69,27 @@ class RunningBatch:
         self._sampler = None
         chunks: list[Chunk] = []
         rows: list[int] = []
-        row_of_prompt: dict[tuple[int, ...], int] = {}
+        row_of_prompt: dict[tuple[str, tuple[int, ...]], int] = {}
         for slot, sequence in enumerate(joining, start=first):
-            row = row_of_prompt.setdefault(tuple(sequence.prompt_ids), len(chunks))
+            row = row_of_prompt.setdefault((sequence.salt, tuple(sequence.prompt_ids)), len(chunks))
             if row == len(chunks):
-                chunks.append(self._chunk(slot, sequence.prompt_ids))
+                chunks.append(self._chunk(slot, sequence))
             rows.append(row)
         logits = self.decoder.prefill(chunks)
         for slot, row in enumerate(rows, start=first):
             if chunks[row].slot != slot:
                 self.decoder.move(chunks[row].slot, slot, len(joining[slot - first].prompt_ids))
         self._count_joined(joining, chunks)
-        sampler = BatchSampler([each.parameters for each in joining], [each.seed for each in joining])
+        sampler = self._make_sampler(joining)
         self._append(joining, sampler.draw(logits[rows], [0] * len(joining)), first)
 
-    def _chunk(self, slot: int, prompt_ids: Sequence[int]) -> Chunk:
-        cached = self._prefixes.find(prompt_ids)
+    def _make_sampler(self, sequences: Sequence[ActiveSequence]) -> BatchSampler:
+        parameters, seeds = [each.parameters for each in sequences], [each.seed for each in sequences]
+        return BatchSampler(parameters, seeds, raw_logprobs=self._raw_logprobs)
+
+    def _chunk(self, slot: int, sequence: ActiveSequence) -> Chunk:
+        prompt_ids = sequence.prompt_ids
+        cached = self._prefixes.find(prompt_ids, sequence.salt)
         if cached is None:
             return Chunk(slot, 0, prompt_ids)
         self.decoder.restore(slot, cached)
@@ -94,8 +105,10 @@ class RunningBatch:
     def advance(self) -> None:
         """One token for every running sequence."""
         running = self.sequences
+        if self._outdated:
+            self._compute_again()
         if self._sampler is None:
-            self._sampler = BatchSampler([each.parameters for each in running], [each.seed for each in running])
+            self._sampler = self._make_sampler(running)
         logits = self.decoder.decode([each.token_ids[-1] for each in running], [each.cached_length for each in running])
         self._append(running, self._sampler.draw(logits, [len(each.token_ids) for each in running]), 0)
 
@@ -108,6 +121,8 @@ class RunningBatch:
                 starts.append((version, len(sequence.token_ids)))
             sequence.token_ids.append(token_id)
             sequence.logprobs.append(logprob)
+            if draw.ranks is not None:
+                sequence.ranks.append(draw.ranks[row])
             if draw.top_logprobs is not None:
                 sequence.top_logprobs.append(draw.top_logprobs[row][: sequence.parameters.top_logprobs])
             reason = self._finish_reason(sequence, token_id)
@@ -121,6 +136,8 @@ class RunningBatch:
     def _finish_reason(self, sequence: ActiveSequence, token_id: int) -> FinishReason | None:
         parameters = sequence.parameters
         if token_id == self._end_id and not parameters.ignore_eos:
+            return FinishReason.STOP
+        if token_id in parameters.stop_token_ids:
             return FinishReason.STOP
         if parameters.stop:
             sequence.tail += self._token_bytes[token_id]
@@ -139,9 +156,9 @@ class RunningBatch:
         """Answer the finished sequences and close the gaps they leave, so that the running ones fill slots 0..n-1."""
         for index in sorted(finished, reverse=True):
             sequence, reason = self.sequences[index], finished[index]
-            if sequence.token_ids and sequence.token_ids[-1] == self._end_id and reason is FinishReason.STOP:
+            if sequence.token_ids and self._prefixes.keeps(sequence.token_ids[-1]) and not self._outdated:
                 prefix = [*sequence.prompt_ids, *sequence.token_ids[:-1]]
-                self._prefixes.store(prefix, self.decoder.export(index, len(prefix)))
+                self._prefixes.store(prefix, self.decoder.export(index, len(prefix)), sequence.salt)
             self.say(sequence, sequence.snapshot(reason))
             last = self.sequences.pop()
             if last is not sequence:
@@ -149,15 +166,32 @@ class RunningBatch:
                 self.sequences[index] = last
         if finished:
             self._sampler = None
+        if not self.sequences:
+            self._outdated = False
 
-    def swap_weights(self, weights: DecoderWeights, version: int) -> None:
-        """Sample from `weights` from now on, with keys and values computed again for what is running."""
+    def swap_weights(self, weights: DecoderWeights, version: int, *, keep_cached: bool) -> None:
+        """Sample from `weights` from now on. Unless `keep_cached`, keys and values are computed again."""
         self.decoder.weights = weights
         self.version = version
+        if not keep_cached:
+            self.forget_cached(of_running=True)
+
+    def forget_cached(self, *, of_running: bool) -> bool:
+        """Empty the prefix cache; `of_running`: what is running computes its keys and values again before it goes on.
+
+        Without it, False while requests run, and nothing is forgotten: they hold what is cached.
+        """
+        if self.sequences and not self._outdated:
+            if not of_running:
+                return False
+            self._outdated = True
         self._prefixes.clear()
-        if self.sequences:
-            texts = [[*each.prompt_ids, *each.token_ids[:-1]] for each in self.sequences]
-            self.decoder.prefill([Chunk(slot, 0, text) for slot, text in enumerate(texts)])
+        return True
+
+    def _compute_again(self) -> None:
+        self._outdated = False
+        texts = [[*each.prompt_ids, *each.token_ids[:-1]] for each in self.sequences]
+        self.decoder.prefill([Chunk(slot, 0, text) for slot, text in enumerate(texts)])
 
     def say(self, sequence: ActiveSequence, generation: Generation) -> None:
         """Add to `answers`."""

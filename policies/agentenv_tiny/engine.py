@@ -10,17 +10,21 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from agentenv_tiny.batch import RunningBatch
+from agentenv_tiny.delivery import ThreadCall, deliver, resolver
 from agentenv_tiny.errors import ContextLengthError, EngineStoppedError, PromptError
-from agentenv_tiny.generation import ActiveSequence, FinishReason, Generation
+from agentenv_tiny.generation import ActiveSequence, FinishReason, Generation, Hold
 from agentenv_tiny.sampling import SamplingParameters
 from agentenv_tiny.weights import DecoderWeights, read_weights
 
 if TYPE_CHECKING:
     import torch
+
+_T = TypeVar("_T")
 
 PREFILL_TOKENS = 8192
 """Prompt tokens run in one step; above it, waiting requests join a step later, so that running ones keep their pace."""
@@ -45,7 +49,9 @@ class Engine:
     """Serves one model to many concurrent requests.
 
     `token_bytes[id]` is the visible text of a token (needed for stop strings); `end_id` ends an answer. `slots` bounds
-    how many requests run at once; more wait their turn. Use as `with Engine(...) as engine`, or `start` and `stop`.
+    how many requests run at once; more wait their turn. `raw_logprobs` and `block_size` let it stand in for vLLM: they
+    set what is reported (see BatchSampler) and how prefixes are cached (see BlockCache). Use as
+    `with Engine(...) as engine`, or `start` and `stop`.
 
     New weights take effect between two steps. Requests in flight continue: their keys and values are computed again
     under the new weights and the prefix cache is emptied, so that the log-probability of every later token is exactly
@@ -64,6 +70,8 @@ class Engine:
         seed: int | None = None,
         threads: int | None = None,
         reuse_prefixes: bool = True,
+        raw_logprobs: bool = False,
+        block_size: int | None = None,
     ) -> None:
         self.shape = weights.shape
         self._batch = RunningBatch(
@@ -73,13 +81,17 @@ class Engine:
             end_id=end_id,
             token_bytes=token_bytes,
             reuse_prefixes=reuse_prefixes,
+            raw_logprobs=raw_logprobs,
+            block_size=block_size,
         )
         self._seeds = random.Random(seed)
         self._threads = threads
         self._wake = threading.Condition()
         self._waiting: deque[ActiveSequence] = deque()
         self._aborted: set[ActiveSequence] = set()
-        self._swap: list[tuple[DecoderWeights, int, Future[None]]] = []
+        self._calls: deque[ThreadCall] = deque()
+        self._hold = Hold.NOTHING
+        self._drained: list[Future[None]] = []
         self._stopping = False
         self._failure: Exception | None = None
         self._steps = 0
@@ -133,13 +145,17 @@ class Engine:
 
     # -- requests, called on an event loop -----------------------------------------------------------------------------
 
-    async def generate(self, prompt_ids: Sequence[int], parameters: SamplingParameters) -> Generation:
+    async def generate(
+        self, prompt_ids: Sequence[int], parameters: SamplingParameters, *, salt: str = ""
+    ) -> Generation:
         """Sample one answer. Cancelling the call aborts the request and frees its slot.
+
+        Prefixes are shared among requests of the same `salt`.
 
         Raises ContextLengthError when prompt and `max_tokens` exceed the context, EngineStoppedError without a thread.
         """
         answer: asyncio.Future[Generation] = asyncio.get_running_loop().create_future()
-        sequence = self.submit(prompt_ids, parameters, answer)
+        sequence = self.submit(prompt_ids, parameters, answer, salt=salt)
         try:
             generation = await answer
         except asyncio.CancelledError:
@@ -149,10 +165,12 @@ class Engine:
             raise generation.error
         return generation
 
-    async def stream(self, prompt_ids: Sequence[int], parameters: SamplingParameters) -> AsyncIterator[Generation]:
+    async def stream(
+        self, prompt_ids: Sequence[int], parameters: SamplingParameters, *, salt: str = ""
+    ) -> AsyncIterator[Generation]:
         """Yield the growing answer after each sampled token, last the finished one. Leaving the loop aborts."""
         answers: asyncio.Queue[Generation] = asyncio.Queue()
-        sequence = self.submit(prompt_ids, parameters, answers)
+        sequence = self.submit(prompt_ids, parameters, answers, salt=salt)
         try:
             while True:
                 generation = await answers.get()
@@ -169,6 +187,8 @@ class Engine:
         prompt_ids: Sequence[int],
         parameters: SamplingParameters,
         answer: asyncio.Future[Generation] | asyncio.Queue[Generation],
+        *,
+        salt: str = "",
     ) -> ActiveSequence:
         """Queue a request of the running event loop; `generate` and `stream` are made of this and `abort`."""
         self.check_length(prompt_ids, parameters.max_tokens)
@@ -178,8 +198,9 @@ class Engine:
             parameters=parameters,
             seed=self._seeds.getrandbits(63) if parameters.seed is None else parameters.seed,
             loop=asyncio.get_running_loop(),
-            deliver=answer.put_nowait if isinstance(answer, asyncio.Queue) else _resolver(answer),
+            deliver=answer.put_nowait if isinstance(answer, asyncio.Queue) else resolver(answer),
             streams=streams,
+            salt=salt,
         )
         with self._wake:
             if not self.alive:
@@ -207,22 +228,63 @@ class Engine:
             self._aborted.add(sequence)
             self._wake.notify()
 
+    # -- pausing -------------------------------------------------------------------------------------------------------
+
+    def hold(self, what: Hold) -> None:
+        """Pause from the next step on, or with Hold.NOTHING go on. Requests are accepted and wait meanwhile."""
+        with self._wake:
+            self._hold = what
+            self._wake.notify()
+
+    def abort_all(self) -> Future[None]:
+        """End all requests, each with the tokens it has; wait for `drained` to know them answered."""
+
+        def abort_all() -> None:
+            with self._wake:
+                waiting, self._waiting = self._waiting, deque()
+            for sequence in waiting:
+                self._batch.say(sequence, sequence.snapshot(FinishReason.ABORT))
+            self._batch.abort(self._batch.sequences)
+
+        return self._between_steps(abort_all)
+
+    def drained(self) -> Future[None]:
+        """Resolves when no request is being sampled: what Hold.ADMISSION leads to."""
+        done: Future[None] = Future()
+        self._between_steps(partial(self._drained.append, done))
+        return done
+
+    def forget_prefixes(self, *, of_running: bool = False) -> Future[bool]:
+        """Empty the prefix cache; see RunningBatch.forget_cached."""
+        return self._between_steps(partial(self._batch.forget_cached, of_running=of_running))
+
+    def stamp(self, version: int) -> Future[None]:
+        """Give what is sampled from now on another version, with the weights as they are."""
+        return self._between_steps(partial(setattr, self._batch, "version", version))
+
     # -- weights -------------------------------------------------------------------------------------------------------
 
-    def load_weights(self, source: Mapping[str, torch.Tensor] | str | Path, version: int) -> Future[None]:
+    def load_weights(
+        self, source: Mapping[str, torch.Tensor] | str | Path, version: int, *, keep_cached: bool = False
+    ) -> Future[None]:
         """Swap in a `state_dict` or a saved folder between two steps; the future resolves once `version` samples.
 
         The source is read and checked here, in the caller's thread: WeightsError is raised before anything is changed.
+        With `keep_cached` the keys and values of the old weights stay in use, the way vLLM keeps them until its prefix
+        cache is reset: what is sampled is then the output of no model at all.
         """
         if isinstance(source, (str, Path)):
             weights = read_weights(source, self.shape)
         else:
             weights = DecoderWeights.from_state_dict(source, self.shape)
-        done: Future[None] = Future()
+        return self._between_steps(partial(self._batch.swap_weights, weights, version, keep_cached=keep_cached))
+
+    def _between_steps(self, function: Callable[[], _T]) -> Future[_T]:
+        done: Future[_T] = Future()
         with self._wake:
             if not self.alive:
                 raise EngineStoppedError(f"the sampling thread is not running ({self._failure or 'stopped'})")
-            self._swap.append((weights, version, done))
+            self._calls.append(ThreadCall(function, done))
             self._wake.notify()
         return done
 
@@ -243,30 +305,38 @@ class Engine:
 
     def _step(self) -> bool:
         with self._wake:
-            while not (self._stopping or self._batch.sequences or self._waiting or self._swap or self._aborted):
+            while not (self._stopping or self._calls or self._aborted or self._can_sample()):
                 self._wake.wait()
             if self._stopping:
                 return False
-            swaps = list(self._swap)
             aborted, self._aborted = self._aborted, set()
             if aborted:
                 self._waiting = deque(each for each in self._waiting if self._keep_waiting(each, aborted))
         began = time.perf_counter()
-        for weights, version, done in swaps:
-            if done.set_running_or_notify_cancel():
-                self._batch.swap_weights(weights, version)
-                done.set_result(None)
-            with self._wake:
-                self._swap.pop(0)
+        calls = len(self._calls)
+        for index in range(calls):
+            self._calls[index].run()
         self._batch.abort(aborted)
         if joining := self._take_waiting():
             self._batch.join(joining)
-        if self._batch.sequences:
+        if self._batch.sequences and self._hold is not Hold.SAMPLING:
             self._batch.advance()
         self._steps += 1
         self._busy_seconds += time.perf_counter() - began
         self._post()
+        with self._wake:
+            for _ in range(calls):  # only now: a fault above fails the futures of the calls it kept from running
+                self._calls.popleft()
+        if not self._batch.sequences:
+            while self._drained:
+                done = self._drained.pop()
+                if done.set_running_or_notify_cancel():
+                    done.set_result(None)
         return True
+
+    def _can_sample(self) -> bool:
+        running = bool(self._batch.sequences) and self._hold is not Hold.SAMPLING
+        return running or (bool(self._waiting) and self._hold is Hold.NOTHING)
 
     def _keep_waiting(self, sequence: ActiveSequence, aborted: set[ActiveSequence]) -> bool:
         if sequence in aborted:
@@ -277,7 +347,7 @@ class Engine:
         joining: list[ActiveSequence] = []
         room, budget = self._batch.decoder.slots - len(self._batch.sequences), PREFILL_TOKENS
         with self._wake:
-            while self._waiting and len(joining) < room and budget > 0:
+            while self._waiting and self._hold is Hold.NOTHING and len(joining) < room and budget > 0:
                 joining.append(self._waiting.popleft())
                 budget -= len(joining[-1].prompt_ids)
         return joining
@@ -285,16 +355,8 @@ class Engine:
     # -- answers -------------------------------------------------------------------------------------------------------
 
     def _post(self) -> None:
-        """Hand over what a step produced with one call for each event loop, since waking a loop is what costs."""
         answers, self._batch.answers = self._batch.answers, []
-        outbox: dict[asyncio.AbstractEventLoop, list[tuple[ActiveSequence, Generation]]] = {}
-        for sequence, generation in answers:
-            outbox.setdefault(sequence.loop, []).append((sequence, generation))
-        for loop, batch in outbox.items():
-            try:
-                loop.call_soon_threadsafe(_deliver, batch)
-            except RuntimeError:  # the caller's loop is closed: nobody is waiting any more
-                continue
+        deliver(answers)
 
     def _fail_all(self) -> None:
         with self._wake:
@@ -302,23 +364,13 @@ class Engine:
             error = EngineStoppedError(f"the sampling thread has ended ({self._failure or 'stopped'})")
             for sequence in (*self._batch.sequences, *self._waiting):
                 self._batch.say(sequence, sequence.snapshot(FinishReason.ABORT, error))
-            for _, _, done in self._swap:
-                if not done.done():
+            for call in self._calls:
+                call.fail(error)
+            for done in self._drained:
+                if done.set_running_or_notify_cancel():
                     done.set_exception(error)
             self._batch.sequences.clear()
             self._waiting.clear()
-            self._swap.clear()
+            self._calls.clear()
+            self._drained.clear()
         self._post()
-
-
-def _resolver(answer: asyncio.Future[Generation]) -> Callable[[Generation], None]:
-    def resolve(generation: Generation) -> None:
-        if not answer.done():
-            answer.set_result(generation)
-
-    return resolve
-
-
-def _deliver(answers: Sequence[tuple[ActiveSequence, Generation]]) -> None:
-    for sequence, generation in answers:
-        sequence.deliver(generation)

@@ -10,6 +10,19 @@ from enum import StrEnum
 from agentenv_tiny.sampling import SamplingParameters
 
 
+class Hold(StrEnum):
+    """What a paused engine does not do."""
+
+    NOTHING = "nothing"
+    """It is not paused."""
+
+    ADMISSION = "admission"
+    """New requests wait; running ones are sampled to their end."""
+
+    SAMPLING = "sampling"
+    """Nothing is sampled: what runs stays as it is, and new requests wait."""
+
+
 class FinishReason(StrEnum):
     """Why sampling ended."""
 
@@ -32,7 +45,8 @@ class Generation:
     """A finished (or, while streaming, growing) answer.
 
     `logprobs[i]` is the log-probability of `token_ids[i]` under the distribution it was drawn from, after temperature,
-    top-k and top-p (greedy: the model's own distribution). `finish_reason` is None while more is to come.
+    top-k and top-p (greedy, or with the engine's `raw_logprobs`: the model's own distribution). `ranks[i]`, where asked
+    for, counts the tokens at least as likely. `finish_reason` is None while more is to come.
     """
 
     prompt_ids: Sequence[int]
@@ -42,6 +56,7 @@ class Generation:
     versions: Sequence[VersionSpan]
     finish_reason: FinishReason | None
     error: Exception | None = None
+    ranks: Sequence[int] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -55,9 +70,12 @@ class ActiveSequence:
     deliver: Callable[[Generation], None]
     """Called on `loop` with the finished answer, or after every token when `streams`."""
     streams: bool
+    salt: str = ""
+    """Cached prefixes are shared among requests of the same salt only."""
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     top_logprobs: list[list[tuple[int, float]]] = field(default_factory=list)
+    ranks: list[int] = field(default_factory=list)
     version_starts: list[tuple[int, int]] = field(default_factory=list)
     tail: bytes = b""
     """The last bytes of the text, kept only when there are stop strings to look for."""
@@ -83,4 +101,5 @@ class ActiveSequence:
             else (),
             finish_reason=finish_reason,
             error=error,
+            ranks=tuple(self.ranks),
         )

@@ -17,8 +17,9 @@ class SamplingParameters:
     `temperature` 0 (below 1e-5) is greedy. `top_k` 0 or -1 and `top_p` 1 switch the filters off. `seed` fixes the
     request's noise: the same prompt, weights, parameters and seed give the same tokens in whatever company (up to
     rounding of the last bit, which matrix products of different height may give); None lets the engine draw one.
-    `top_logprobs` is the number of most likely alternatives reported beside each sampled token. `ignore_eos` samples on
-    to `max_tokens`.
+    `top_logprobs` is the number of most likely alternatives reported beside each sampled token, and `ranks` asks for
+    the sampled token's own place among all. `ignore_eos` samples on to `max_tokens`; `stop_token_ids` end the answer as
+    the end token does.
     Raises ValueError, naming the parameter, for values out of range.
     """
 
@@ -30,6 +31,8 @@ class SamplingParameters:
     seed: int | None = None
     top_logprobs: int = 0
     ignore_eos: bool = False
+    stop_token_ids: tuple[int, ...] = ()
+    ranks: bool = False
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -58,17 +61,28 @@ class SamplingParameters:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One token for each row: its id, its log-probability under the sampling distribution, and the alternatives."""
+    """One token for each row: its id, its log-probability under the reported distribution, and the alternatives.
+
+    `ranks[row]` counts the tokens at least as likely as the sampled one: 1 is the likeliest.
+    """
 
     token_ids: list[int]
     logprobs: list[float]
     top_logprobs: list[list[tuple[int, float]]] | None
+    ranks: list[int] | None = None
 
 
 class BatchSampler:
-    """The parameters of the rows of one batch as tensors, made once for each composition of the batch."""
+    """The parameters of the rows of one batch as tensors, made once for each composition of the batch.
 
-    def __init__(self, parameters: Sequence[SamplingParameters], seeds: Sequence[int]) -> None:
+    Reported is the distribution that was sampled from, or with `raw_logprobs` the model's own, before temperature,
+    top-k and top-p (vLLM's `--logprobs-mode raw_logprobs`).
+    """
+
+    def __init__(
+        self, parameters: Sequence[SamplingParameters], seeds: Sequence[int], *, raw_logprobs: bool = False
+    ) -> None:
+        self._raw = raw_logprobs
         self._seeds = numpy.array([seed & _MASK for seed in seeds], dtype=numpy.uint64)
         greedy = [each.greedy for each in parameters]
         self._greedy = torch.tensor(greedy)
@@ -80,10 +94,12 @@ class BatchSampler:
         self._top_p = torch.tensor([parameters[index].top_p for index in self._filtered])
         self._top_k = [parameters[index].top_k for index in self._filtered]
         self._alternatives = max((each.top_logprobs for each in parameters), default=0)
+        self._ranks = any(each.ranks for each in parameters)
 
     @torch.inference_mode()
     def draw(self, logits: torch.Tensor, counters: Sequence[int]) -> Draw:
         """Sample from `logits` [rows, vocabulary]; `counters` numbers the draws of each row's request from 0."""
+        original = logits
         if self._scales is not None:
             logits = logits * self._scales
         if self._filtered:
@@ -97,12 +113,15 @@ class BatchSampler:
         chosen = torch.searchsorted(cumulative, targets, right=True)
         if self._any_greedy:
             chosen = torch.where(self._greedy[:, None], logits.argmax(-1, keepdim=True), chosen)
-        picked = logprobs.gather(1, chosen)[:, 0].tolist()
+        if self._raw:
+            logprobs = torch.log_softmax(original, dim=-1)
+        picked = logprobs.gather(1, chosen)
+        ranks = (logprobs >= picked).sum(-1).tolist() if self._ranks else None
         top = None
         if self._alternatives:
             values, indices = logprobs.topk(min(self._alternatives, logprobs.shape[-1]), dim=-1)
             top = [list(zip(*row, strict=True)) for row in zip(indices.tolist(), values.tolist(), strict=True)]
-        return Draw(chosen[:, 0].tolist(), picked, top)
+        return Draw(chosen[:, 0].tolist(), picked[:, 0].tolist(), top, ranks)
 
 
 def filter_logits(logits: torch.Tensor, top_k: Sequence[int], top_p: torch.Tensor) -> torch.Tensor:
