@@ -144,7 +144,7 @@ class OpenAIPolicy(Policy):
             raise ConfigError("open the policy first: async with OpenAIPolicy(...) as policy")
         if sampling.seed is not None:
             sampling = replace(sampling, seed=session.request_seed(sampling.seed, turn_of(messages)))
-        call = _Call(messages, tools, sampling, session.id, self._limiter.ticket(), Tries(self._retry, self._rng))
+        call = Call(messages, tools, sampling, session.id, self._limiter.ticket(), Tries(self._retry, self._rng))
         try:
             completion = await self._persist(call)
         except TryAgain as last:
@@ -155,7 +155,7 @@ class OpenAIPolicy(Policy):
         self._calls += 1
         return completion
 
-    async def _persist(self, call: _Call) -> Completion:
+    async def _persist(self, call: Call) -> Completion:
         """Attempts until one succeeds. Raises the last `TryAgain` when there is no use in going on."""
         try:
             return await self._attempt(call)  # nearly every call ends here, and tenacity would cost a fifth of it
@@ -170,14 +170,14 @@ class OpenAIPolicy(Policy):
         completion: Completion = await call.tries.retrying()(attempt)
         return completion
 
-    async def _attempt(self, call: _Call) -> Completion:
+    async def _attempt(self, call: Call) -> Completion:
         """One admitted request. Raises `TryAgain` for what another attempt may mend."""
         queued_at = self._retry.clock()
         async with self._limiter.permit(call.ticket) as permit:
             call.tries.queued += self._retry.clock() - queued_at
             call.tries.made += 1
             self._requests += 1
-            status, headers, raw = await self._post(call)
+            status, headers, raw = await self.send(call)
             if status == 429:
                 permit.rejected()
                 self._rate_limited += 1
@@ -193,7 +193,12 @@ class OpenAIPolicy(Policy):
             raise TryAgain(str(problem)) from problem
         return answer.completion(turn_of(call.messages), headers, tokens=call.sampling.tokens, attempts=call.tries.made)
 
-    async def _post(self, call: _Call) -> tuple[int, Mapping[str, str], bytes]:
+    async def send(self, call: Call) -> tuple[int, Mapping[str, str], bytes]:
+        """One admitted request: status, headers and body of its answer. What a policy built on this one may wrap.
+
+        Raises:
+            TryAgain: there is no answer, or none that may be used, and another attempt may bring one.
+        """
         assert self._http is not None
         assert self.model is not None
         body = encode_request(self.model, call.messages, call.tools, call.sampling, self._refused)
@@ -207,7 +212,7 @@ class OpenAIPolicy(Policy):
         except (aiohttp.ClientError, OSError) as error:
             raise TryAgain(_about(error)) from error
 
-    def _refusal(self, status: int, headers: Mapping[str, str], raw: bytes, call: _Call) -> Exception:
+    def _refusal(self, status: int, headers: Mapping[str, str], raw: bytes, call: Call) -> Exception:
         """The exception for a status other than 200."""
         words = error_words(raw)
         if status in _RETRIED or status >= 500:
@@ -255,7 +260,9 @@ class OpenAIPolicy(Policy):
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class Call:
+    """One call of `complete`: what every attempt of it sends."""
+
     messages: Sequence[Message]
     tools: Sequence[ToolSpec]
     sampling: Sampling

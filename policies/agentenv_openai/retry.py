@@ -21,12 +21,22 @@ class TryAgain(Exception):
     Attributes:
         status: the HTTP status, or `None` when there was no usable answer.
         retry_after: seconds the endpoint asked to wait.
+        interrupted: nothing is wrong: the answer was cut off on purpose, as when weights are replaced. Tried again at
+            once, and not counted among the attempts that failed.
     """
 
-    def __init__(self, problem: str, status: int | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        problem: str,
+        status: int | None = None,
+        retry_after: float | None = None,
+        *,
+        interrupted: bool = False,
+    ) -> None:
         super().__init__(problem)
         self.status = status
         self.retry_after = retry_after
+        self.interrupted = interrupted
 
     @property
     def rate_limited(self) -> bool:
@@ -97,6 +107,8 @@ class Tries:
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
         failed = _failure(state)
+        if failed.interrupted:
+            return 0.0
         if failed.rate_limited:
             self._rate_limited += 1
         else:
