@@ -58,7 +58,15 @@ class Continuation(StrEnum):
 
 
 class ForkReason(StrEnum):
-    """Why a conversation that goes on could not go on token for token."""
+    """Why a conversation that goes on could not go on token for token.
+
+    `HISTORY_EDITED`: the client changed what was said. `TOOLS_CHANGED`: it changed what the template lists.
+    `TEMPLATE_REWRITES_HISTORY`: the template writes an earlier part otherwise than it was (it drops reasoning, say).
+    `ANSWER_CUT_SHORT`: the answer ended at a limit or a stop string, and is written down otherwise than sampled.
+    `NO_TOKEN_RECORD`: nobody knows the tokens of the answer it goes on from.
+    `CANNOT_RENDER`: the server failed to render. `CANNOT_READ_ANSWER`: it cannot make messages of token ids (vLLM
+    without `--enable-scale-out`). `CHAT_ONLY`: the request asks for what only the chat route does (images, grammars).
+    """
 
     HISTORY_EDITED = "history_edited"
     TOOLS_CHANGED = "tools_changed"
@@ -66,6 +74,8 @@ class ForkReason(StrEnum):
     ANSWER_CUT_SHORT = "answer_cut_short"
     NO_TOKEN_RECORD = "no_token_record"
     CANNOT_RENDER = "cannot_render"
+    CANNOT_READ_ANSWER = "cannot_read_answer"
+    CHAT_ONLY = "chat_only"
 
 
 @dataclass(frozen=True, slots=True)

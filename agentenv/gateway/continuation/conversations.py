@@ -1,0 +1,216 @@
+"""The conversations of one session: which earlier call a new one goes on from, and with which prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agentenv.gateway.calls import Continuation, ForkReason
+from agentenv.gateway.continuation.canonical import (
+    REASONING,
+    chain,
+    digest_of,
+    extend,
+    holds_media,
+    listing,
+    reading,
+    reasoning_of,
+)
+from agentenv.gateway.continuation.completions import only_chat_can
+from agentenv.gateway.continuation.exact import (
+    Answered,
+    CanonicalPrompt,
+    Realigned,
+    Request,
+    SampledTokens,
+    pack,
+    realign,
+    unpack,
+)
+from agentenv.gateway.continuation.renderer import Renderer, RendererError
+from agentenv.gateway.packed import ID_BYTES, shared_ids
+from agentenv.messages import Wire
+
+_ENDED = ("stop", "tool_calls")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a call is to be prompted, and what it goes on from.
+
+    Attributes:
+        continuation, fork_reason: as known before the call; `Conversations.learn` gives the final word.
+        prompt_ids: what to ask `/v1/completions` with; `None` to forward the chat request as it is.
+        max_tokens: what may be sampled after `prompt_ids` where the request sets no limit.
+        tokens_realigned: ids of the prompt that the full render spells otherwise.
+    """
+
+    continuation: Continuation
+    fork_reason: ForkReason | None = None
+    prompt_ids: tuple[int, ...] | None = None
+    max_tokens: int | None = None
+    tokens_realigned: int = 0
+    _digest: bytes = field(default=b"", repr=False)
+    _opening: bytes = field(default=b"", repr=False)
+    _messages: int = field(default=0, repr=False)
+    _listing: bytes = field(default=b"", repr=False)
+    _stops: bool = field(default=False, repr=False)
+    _parent: Answered | None = field(default=None, repr=False)
+    _canonical: CanonicalPrompt | None = field(default=None, repr=False)
+
+
+class Conversations:
+    """What one session has said, kept as digests: about 400 bytes an answered call, the tokens apart.
+
+        plan = await conversations.plan(messages, tools, options, renderer)
+        ...  # ask with plan.prompt_ids, or as the agent asked
+        plan = conversations.learn(plan, answer, tokens, finish_reason)  # what it really was
+
+    Calls of one session may overlap; `plan` changes nothing and `learn` does not wait.
+    """
+
+    __slots__ = ("_answered", "_seen")
+
+    def __init__(self) -> None:
+        self._answered: dict[bytes, Answered] = {}
+        """By the digest of the conversation up to and including the answer."""
+        self._seen: set[bytes] = set()
+        """Digests of answers, and of the first messages of conversations, system prompts apart."""
+
+    async def plan(
+        self, messages: Sequence[Wire], tools: Sequence[Wire], options: Mapping[str, Any], renderer: Renderer
+    ) -> Plan:
+        """How to prompt a chat request; `options` are its fields besides `messages` and `tools`.
+
+        Costs no request for a conversation without an earlier answer, one for a turn whose render is exact, and up to
+        seven small ones for a turn that must be realigned. A server that fails at them costs a fork, never the call.
+        """
+        digests = list(chain(messages))
+        opening = next((digest_of(one) for one in messages if one.get("role") not in ("system", "developer")), b"")
+        draft = Plan(
+            Continuation.OPENING,
+            _digest=digests[-1] if digests else b"",
+            _opening=opening,
+            _messages=len(messages),
+            _listing=listing(tools, options),
+            _stops=bool(options.get("stop") or options.get("stop_token_ids")),
+        )
+        earlier = self._continued(digests)
+        if earlier is None:
+            edited = self._goes_on(messages, opening)
+            return _forked(draft, ForkReason.HISTORY_EDITED) if edited else draft
+        draft = replace(draft, _parent=earlier)
+        if earlier.tokens is None:
+            return _forked(draft, ForkReason.NO_TOKEN_RECORD)
+        if holds_media(messages) or only_chat_can(options):
+            return _forked(draft, ForkReason.CHAT_ONLY)
+        if not await renderer.ready():
+            return _forked(draft, ForkReason.CANNOT_READ_ANSWER)
+        try:
+            return await _exact(draft, earlier, Request(messages, tools, options), renderer)
+        except RendererError:
+            return _forked(draft, ForkReason.CANNOT_RENDER)
+
+    def learn(self, plan: Plan, answer: Wire | None, tokens: SampledTokens | None, finish_reason: str) -> Plan:
+        """Remembers an answered call, and corrects its plan by the prompt the server says it used.
+
+        `answer` is the assistant message as delivered, `None` where there was none. `tokens` must not change later.
+        """
+        prompt = None if tokens is None else _prompt_of(tokens)
+        final = _corrected(plan, prompt)
+        self._seen.add(plan._opening)
+        if answer is None:
+            return final
+        canonical = plan._canonical if plan.prompt_ids is not None else None
+        if canonical is None and prompt is not None:
+            canonical = CanonicalPrompt.of(prompt)
+        key = extend(plan._digest, answer)
+        known = self._answered.get(key)
+        if known is None or tokens is not None:
+            self._answered[key] = Answered(
+                messages=plan._messages + 1,
+                tokens=tokens,
+                canonical=canonical,
+                listing=plan._listing if known is None or known.listing != plan._listing else known.listing,
+                reading=reading(answer),
+                reasoned=bool(reasoning_of(answer)),
+                whole=finish_reason in _ENDED and not plan._stops,
+            )
+            self._seen.add(digest_of(answer))
+        return final
+
+    def _continued(self, digests: Sequence[bytes]) -> Answered | None:
+        """The answered call that the longest beginning of a conversation is; one with tokens, where there is one."""
+        unrecorded = None
+        for digest in reversed(digests):
+            found = self._answered.get(digest)
+            if found is not None:
+                if found.tokens is not None:
+                    return found
+                unrecorded = unrecorded or found
+        return unrecorded
+
+    def _goes_on(self, messages: Sequence[Wire], opening: bytes) -> bool:
+        """Whether a conversation that no answered call begins is nevertheless an earlier one, edited.
+
+        It has an answer in it, and either begins like an earlier conversation or that answer is one of ours. An agent
+        that starts over, also with examples of its own, is none.
+        """
+        answers = [one for one in messages if one.get("role") == "assistant"]
+        return bool(answers) and (opening in self._seen or any(digest_of(one) in self._seen for one in answers))
+
+
+async def _exact(draft: Plan, earlier: Answered, request: Request, renderer: Renderer) -> Plan:
+    assert earlier.tokens is not None
+    full = await renderer.render(request.messages, request.tools, add_generation_prompt=True, options=request.options)
+    if full.constrained:
+        return _forked(draft, ForkReason.CHAT_ONLY)
+    rendered, whole = pack(full.ids), earlier.tokens.ids()
+    if rendered.startswith(whole):
+        return replace(draft, continuation=Continuation.MERGED)
+    found = await realign(earlier, request, rendered, renderer)
+    if not isinstance(found, Realigned):
+        return _forked(draft, _why(found, draft, earlier, request))
+    prompt = tuple(unpack(found.prompt))
+    return replace(
+        draft,
+        continuation=Continuation.REALIGNED,
+        prompt_ids=prompt,
+        max_tokens=None if full.max_tokens is None else max(1, full.max_tokens + len(full.ids) - len(prompt)),
+        tokens_realigned=len(whole) // ID_BYTES - shared_ids(whole, rendered),
+        _canonical=CanonicalPrompt.of(rendered, found.shared),
+    )
+
+
+def _why(reason: ForkReason, draft: Plan, earlier: Answered, request: Request) -> ForkReason:
+    """Names what the client changed where the template alone would be blamed."""
+    if reason is not ForkReason.TEMPLATE_REWRITES_HISTORY:
+        return reason
+    if draft._listing != earlier.listing:
+        return ForkReason.TOOLS_CHANGED
+    echo = request.messages[earlier.messages - 1]
+    if earlier.reasoned and not any(echo.get(name) for name in REASONING):
+        return ForkReason.HISTORY_EDITED
+    return reason
+
+
+def _forked(plan: Plan, reason: ForkReason) -> Plan:
+    return replace(plan, continuation=Continuation.FORKED, fork_reason=reason)
+
+
+def _corrected(plan: Plan, prompt: bytes | None) -> Plan:
+    """What the call was, by the prompt ids the server reports."""
+    if plan._parent is None or plan._parent.tokens is None or prompt is None:
+        return plan
+    if prompt.startswith(plan._parent.tokens.ids()):
+        if plan.prompt_ids is None:
+            return replace(plan, continuation=Continuation.MERGED, fork_reason=None)
+        return plan
+    reason = plan.fork_reason or ForkReason.TEMPLATE_REWRITES_HISTORY
+    return replace(plan, continuation=Continuation.FORKED, fork_reason=reason, tokens_realigned=0)
+
+
+def _prompt_of(tokens: SampledTokens) -> bytes:
+    whole = tokens.ids()
+    return whole[: len(whole) - len(tokens.sampled)]
