@@ -53,6 +53,7 @@ def start(reply: JsonObject, request: JsonObject) -> Wire:
         "role": "assistant",
         "model": reply.get("model") or request.get("model"),
         "content": [],
+        "stop_details": None,
         "stop_reason": None,
         "stop_sequence": None,
         "usage": read_usage(reply.get("usage") or {"prompt_tokens": prompt}),
