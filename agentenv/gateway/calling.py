@@ -1,0 +1,235 @@
+"""One model call: to a replica, back to the agent, and into the session's record."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp import web
+
+from agentenv.episode import Usage
+from agentenv.gateway.answers import NotAnAnswer, ReadAnswer, read_answer, strip_answer
+from agentenv.gateway.attempts import Interrupted, ask_replicas, cut_off, given_up, refusal, unreachable, unusable
+from agentenv.gateway.calls import CallStatus
+from agentenv.gateway.config import GatewayConfig
+from agentenv.gateway.dialects import Dialect
+from agentenv.gateway.failures import ApiError
+from agentenv.gateway.relay import Relay
+from agentenv.gateway.requests import Question, read_body
+from agentenv.gateway.router import Replica, Router
+from agentenv.gateway.sessions import Call, Session
+from agentenv.gateway.statistics import GatewayStatistics
+from agentenv.gateway.wirejson import dumps, loads
+from agentenv.messages import Wire
+
+SESSION_HEADER = "X-Session-Id"
+_STREAM_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+class Caller:
+    """Answers model calls of any session."""
+
+    def __init__(self, config: GatewayConfig, router: Router, statistics: GatewayStatistics) -> None:
+        self.config = config
+        self.router = router
+        self.statistics = statistics
+        total, connect = config.request_seconds, config.connect_seconds
+        self.whole_timeout = aiohttp.ClientTimeout(total=total, sock_connect=connect)
+        self.stream_timeout = aiohttp.ClientTimeout(total=total, sock_connect=connect, sock_read=config.idle_seconds)
+
+    async def answer(self, http: web.BaseRequest, session: Session, dialect: Dialect, raw: bytes) -> web.StreamResponse:
+        """Answers a call and records it.
+
+        Raises:
+            ApiError: it failed, and nothing has been sent to the agent yet.
+        """
+        body = read_body(raw)
+        upstream = dialect.to_upstream(body, session)
+        question = Question.read(upstream, raw if upstream is body else None, chat=dialect.chat)
+        call = session.begin_call(dialect.protocol, question.messages, question.tools, question.sampling)
+        return await _Exchange(self, http, session, dialect, body, question, call).run()
+
+
+class _ClientGone(Exception):
+    """The agent has closed its connection."""
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """A call on its way.
+
+    Attributes:
+        body: what the agent sent. question: the same in the upstream's format.
+        sent: the streamed answer, once its first byte has gone out.
+    """
+
+    caller: Caller
+    http: web.BaseRequest
+    session: Session
+    dialect: Dialect
+    body: Wire
+    question: Question
+    call: Call
+    sent: web.StreamResponse | None = None
+    relay: Relay | None = None
+
+    async def run(self) -> web.StreamResponse:
+        call, caller, began = self.call, self.caller, time.perf_counter()
+        task = asyncio.current_task()
+        assert task is not None
+        self.session.tasks.add(task)
+        try:
+            use = self._stream if self.question.stream else self._whole
+            pause = caller.config.pause_seconds
+            response = await ask_replicas(caller.router, self.session, caller.statistics, use, pause)
+            call.status = call.status or CallStatus.OK
+        except ApiError as error:
+            call.status, call.error = error.call_status, error.message
+            if self.sent is None or self.relay is None:
+                raise
+            response = await self._send(self.relay.fail(error), end=True)
+        except _ClientGone:
+            call.status, call.error = CallStatus.CLIENT_GONE, "the client disconnected"
+            raise ConnectionResetError(call.error) from None
+        except asyncio.CancelledError:
+            call.status, call.error = CallStatus.CLIENT_GONE, "the client disconnected"
+            if not self.session.ended:
+                raise
+            task.uncancel()
+            call.error = "the session was ended"
+            raise ApiError(410, f"session {self.session.id} was ended during the call", code="session_ended") from None
+        finally:
+            self.session.tasks.discard(task)
+            call.seconds = time.perf_counter() - began
+            self._count()
+        return response
+
+    async def _whole(self, replica: Replica) -> web.StreamResponse:
+        question, caller = self.question, self.caller
+        self.call.replica = replica.url
+        body = question.upstream_body(caller.config.model, replica.refused)
+        try:
+            async with caller.router.post(replica, question.path, body, caller.whole_timeout) as upstream:
+                raw = await upstream.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise unreachable(error, replica, caller.config.request_seconds) from error
+        if upstream.status != 200:
+            raise refusal(replica, upstream, raw, question)
+        try:
+            reply = loads(raw)
+            read = read_answer(reply, upstream.headers, chat=question.chat)
+        except (ValueError, NotAnAnswer) as error:
+            raise unusable(f"the answer of {replica.url} cannot be used: {error}", raw) from None
+        if read.given_up:
+            self._keep_aborted(read)
+            raise Interrupted(given_up(replica.url), paused=True)
+        self._keep(read)
+        self.dialect.answered(self.session, self.call, self.body, reply)
+        strip_answer(reply, question.asked)
+        answer = dumps(self.dialect.from_upstream(reply, self.body))
+        headers = {"Content-Type": "application/json", SESSION_HEADER: self.session.header}
+        response = web.Response(body=answer, headers=headers)
+        try:
+            await response.prepare(self.http)
+            await response.write_eof()
+        except ConnectionError:
+            raise _ClientGone from None
+        return response
+
+    async def _stream(self, replica: Replica) -> web.StreamResponse:
+        question, caller = self.question, self.caller
+        self.call.replica = replica.url
+        body = question.upstream_body(caller.config.model, replica.refused)
+        try:
+            async with caller.router.post(replica, question.path, body, caller.stream_timeout) as upstream:
+                if upstream.status != 200:
+                    raise refusal(replica, upstream, await upstream.read(), question)
+                if upstream.content_type != "text/event-stream":
+                    raise unusable(f"{replica.url} answered no stream", await upstream.read())
+                return await self._pass_on(upstream, replica)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            failure = unreachable(error, replica, caller.config.idle_seconds)
+            if self.sent is not None and isinstance(failure, Interrupted):
+                raise failure.error from error
+            raise failure from error
+
+    async def _pass_on(self, upstream: aiohttp.ClientResponse, replica: Replica) -> web.StreamResponse:
+        """Sends a stream on, event by event as it comes."""
+        relay = self.relay = Relay(self.dialect.writer(self.body), upstream.headers, self.question)
+        kept = False
+        try:
+            async for data in upstream.content.iter_any():
+                out = relay.feed(data)
+                if relay.given_up:
+                    break
+                if relay.answer.finished and not kept:  # an agent may go on as soon as it has seen the last delta
+                    kept = True
+                    self._keep(relay.answer.read())
+                    self.dialect.answered(self.session, self.call, self.body, relay.first)
+                if out:
+                    await self._send(out)
+                if relay.ended:
+                    break
+        except NotAnAnswer as error:
+            raise unusable(f"the stream of {replica.url} cannot be used: {error}", b"") from None
+        finally:
+            if not kept and relay.answer.begun:
+                self._keep(relay.answer.read())
+        if relay.given_up:
+            if self.sent is None:
+                self._keep_aborted(relay.answer.read())
+                raise Interrupted(given_up(replica.url), paused=True)
+            raise given_up(replica.url)
+        if not relay.answer.finished:
+            raise cut_off(replica.url)
+        if problem := relay.answer.read().miscounted:
+            self.call.status, self.call.error, self.call.logprobs = CallStatus.BAD_TOKENS, problem, None
+        return await self._send(relay.finish(), end=True)
+
+    async def _send(self, data: bytes, *, end: bool = False) -> web.StreamResponse:
+        try:
+            if self.sent is None:
+                self.sent = web.StreamResponse(headers={**_STREAM_HEADERS, SESSION_HEADER: self.session.header})
+                await self.sent.prepare(self.http)
+            await self.sent.write(data)
+            if end:
+                await self.sent.write_eof()
+        except ConnectionError:
+            raise _ClientGone from None
+        return self.sent
+
+    def _keep(self, read: ReadAnswer) -> None:
+        """Puts an answer into the record: the first choice as this call, further ones as calls beside it."""
+        calls = [self.call, *(self.session.sibling_call(self.call) for _ in read.choices[1:])]
+        for call, choice in zip(calls, read.choices, strict=True):
+            call.model, call.finish_reason = read.model, choice.finish_reason
+            call.usage = read.usage
+            if len(calls) > 1:  # the server counts all choices together
+                sampled = 0 if choice.tokens is None else choice.tokens.sampled_count
+                call.usage = Usage(read.usage.prompt_tokens, sampled)
+            self.session.keep_answer(call, choice.message, choice.tokens)
+            if choice.tokens is None:
+                call.error = choice.problem
+                call.status = CallStatus.OK if read.without_tokens else CallStatus.BAD_TOKENS
+            elif call is not self.call:
+                call.status = CallStatus.OK
+
+    def _keep_aborted(self, read: ReadAnswer) -> None:
+        """Records what was sampled before a server gave up, beside the call, which is tried again."""
+        first, self.call = self.call, self.session.sibling_call(self.call)
+        self._keep(read)
+        self.call.status, self.call.error = CallStatus.ABORTED, "the server gave the generation up"
+        self.caller.statistics.calls[CallStatus.ABORTED] += 1
+        self.call = first
+
+    def _count(self) -> None:
+        statistics, call = self.caller.statistics, self.call
+        statistics.calls[call.status or CallStatus.UPSTREAM_ERROR] += 1
+        statistics.continuations[call.continuation] += 1
+        if call.fork_reason is not None:
+            statistics.fork_reasons[call.fork_reason] += 1
+        if call.usage is not None:
+            statistics.prompt_tokens += call.usage.prompt_tokens
+            statistics.sampled_tokens += call.usage.completion_tokens

@@ -1,0 +1,173 @@
+"""Token records at four bytes a token, and conversations kept once however often an agent sends them."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agentenv.gateway.wirejson import dumps, loads
+from agentenv.messages import Wire
+from agentenv.tokens import TokenRecord, TokenRecordError, VersionSpan
+
+ID_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PackedTokens:
+    """A token record, its ids as native 32-bit integers and its logprobs as doubles (or floats, where they fit)."""
+
+    prompt: bytes
+    sampled: bytes
+    logprobs: array[float]
+    versions: tuple[VersionSpan, ...]
+
+    @classmethod
+    def of(
+        cls,
+        prompt_ids: Sequence[int],
+        sampled_ids: Sequence[int],
+        logprobs: Sequence[float],
+        versions: tuple[VersionSpan, ...],
+    ) -> PackedTokens:
+        """Packs and checks what a server sent.
+
+        Raises:
+            TokenRecordError: ids that are no whole numbers, or counts that do not fit together.
+        """
+        prompt, sampled = _ids("prompt_token_ids", prompt_ids), _ids("token_ids", sampled_ids)
+        if len(sampled) != len(logprobs):
+            raise TokenRecordError(f"{len(sampled)} sampled tokens but {len(logprobs)} logprobs")
+        try:
+            values = array("d", logprobs)
+        except TypeError:
+            raise TokenRecordError("a logprob is no number") from None
+        if not math.isfinite(math.fsum(values)):
+            raise TokenRecordError("a logprob is not finite")
+        single = array("f", values)
+        exact = single.tolist() == values.tolist()
+        if versions and versions[-1].end != len(sampled):
+            raise TokenRecordError(f"version spans cover {versions[-1].end} of {len(sampled)} sampled tokens")
+        return cls(prompt.tobytes(), sampled.tobytes(), single if exact else values, versions)
+
+    @property
+    def prompt_count(self) -> int:
+        return len(self.prompt) // ID_BYTES
+
+    @property
+    def sampled_count(self) -> int:
+        return len(self.sampled) // ID_BYTES
+
+    def unpacked(self) -> TokenRecord:
+        """The record as the rest of agentenv knows it."""
+        return TokenRecord(unpack_ids(self.prompt), unpack_ids(self.sampled), tuple(self.logprobs), self.versions)
+
+
+def _ids(name: str, values: Sequence[int]) -> array[int]:
+    try:
+        ids = array("i", values)
+    except (TypeError, OverflowError) as error:
+        raise TokenRecordError(f"{name} are no list of token ids: {error}") from None
+    if ids and min(ids) < 0:
+        raise TokenRecordError(f"{name} hold a negative id")
+    return ids
+
+
+def unpack_ids(packed: bytes) -> tuple[int, ...]:
+    """The ids of a packed run."""
+    ids: array[int] = array("i")
+    ids.frombytes(packed)
+    return tuple(ids)
+
+
+def shared_ids(left: bytes, right: bytes) -> int:
+    """How many ids two packed runs have in common from the start. Compares blocks, so it costs no Python loop."""
+    low, high = 0, min(len(left), len(right)) // ID_BYTES
+    if left[: high * ID_BYTES] == right[: high * ID_BYTES]:
+        return high
+    while low + 1 < high:  # the first `low` ids agree, the first `high` do not
+        middle = (low + high) // 2
+        if left[low * ID_BYTES : middle * ID_BYTES] == right[low * ID_BYTES : middle * ID_BYTES]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+class MessageTree:
+    """Every message of a session once, as JSON, linked to the one before it.
+
+    A conversation is the number of its last message; `ROOT` is the empty one. Two messages are the same where role,
+    text, tool calls and the call they answer are: what client libraries leave out or add when they send an answer
+    back does not count.
+    """
+
+    ROOT = -1
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, bytes], int] = {}
+        self._bodies: list[bytes] = []
+        self._parents: array[int] = array("i")
+
+    def add(self, parent: int, message: Wire) -> int:
+        """The conversation `parent` with one message more."""
+        meaning = dumps(_meaning(message))
+        node = self._found.get((parent, meaning))
+        if node is None:
+            body = dumps(message)
+            node = self._found[parent, meaning] = len(self._bodies)
+            self._bodies.append(meaning if body == meaning else body)
+            self._parents.append(parent)
+        return node
+
+    def add_all(self, messages: Sequence[Wire]) -> int:
+        """The conversation of these messages."""
+        node = self.ROOT
+        for message in messages:
+            node = self.add(node, message)
+        return node
+
+    def parent(self, node: int) -> int:
+        return self._parents[node]
+
+    def message(self, node: int) -> Wire:
+        """The last message of a conversation."""
+        found: Wire = loads(self._bodies[node])
+        return found
+
+    def messages(self, node: int, since: int = ROOT) -> list[Wire]:
+        """The messages of a conversation that come after `since`, an earlier state of it."""
+        found = []
+        while node not in (since, self.ROOT):
+            found.append(self.message(node))
+            node = self._parents[node]
+        return found[::-1]
+
+
+def _meaning(message: Wire) -> Wire:
+    """What makes two messages the same, in an order of its own."""
+    get = message.get
+    meaning: Wire = {"role": get("role"), "content": _text(get("content"))}
+    calls: Any = get("tool_calls")
+    if calls:
+        meaning["tool_calls"] = [_call(call) for call in calls] if isinstance(calls, list) else calls
+    for name in ("tool_call_id", "name"):
+        value = get(name)
+        if value is not None:
+            meaning[name] = value
+    return meaning
+
+
+def _text(content: Any) -> Any:
+    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+        return "\n".join(str(part.get("text", "")) for part in content)
+    return content or None
+
+
+def _call(call: Any) -> Any:
+    try:
+        return {"id": call["id"], "type": "function", "function": call["function"]}
+    except (KeyError, TypeError):
+        return call

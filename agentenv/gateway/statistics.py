@@ -1,0 +1,41 @@
+"""What a gateway has seen so far."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from agentenv.gateway.calls import CallStatus, Continuation, ForkReason
+from agentenv.messages import Wire
+
+
+@dataclass(slots=True)
+class GatewayStatistics:
+    """Counters since the start.
+
+    Attributes:
+        calls: by how they ended. moved: calls that were given to another replica, or to the same one once more.
+        prompt_tokens, sampled_tokens: of all answers.
+        continuations, fork_reasons: how prompts followed from earlier calls.
+        opened, ended: sessions, the latter by the status of their episode.
+    """
+
+    calls: Counter[CallStatus] = field(default_factory=Counter)
+    moved: int = 0
+    prompt_tokens: int = 0
+    sampled_tokens: int = 0
+    continuations: Counter[Continuation] = field(default_factory=Counter)
+    fork_reasons: Counter[ForkReason] = field(default_factory=Counter)
+    opened: int = 0
+    ended: Counter[str] = field(default_factory=Counter)
+
+    def to_wire(self) -> Wire:
+        return {
+            "calls": dict(self.calls),
+            "moved": self.moved,
+            "prompt_tokens": self.prompt_tokens,
+            "sampled_tokens": self.sampled_tokens,
+            "continuations": dict(self.continuations),
+            "fork_reasons": dict(self.fork_reasons),
+            "sessions": {"opened": self.opened, "ended": dict(self.ended)},
+        }

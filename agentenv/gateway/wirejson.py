@@ -1,0 +1,41 @@
+"""JSON on the hot path: orjson where it is installed (extra `serve`), the standard library for the rest.
+
+An answer with log-probabilities holds a hundred bytes a token; reading it is most of what the gateway does.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+try:
+    import orjson
+except ImportError:
+    orjson = None  # type: ignore[assignment]
+
+
+def loads(raw: bytes | str) -> Any:
+    """Reads JSON. What orjson refuses and Python accepts (NaN, lone surrogates) is read by Python.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deeply.
+    """
+    if orjson is not None:
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            pass
+    try:
+        return json.loads(raw)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def dumps(value: Any) -> bytes:
+    """Writes JSON that came from JSON."""
+    if orjson is not None:
+        try:
+            return orjson.dumps(value)
+        except TypeError:  # integers beyond 64 bits, lone surrogates
+            pass
+    return json.dumps(value, separators=(",", ":")).encode()
