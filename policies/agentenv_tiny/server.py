@@ -36,6 +36,7 @@ from agentenv_tiny.requests import (
     read_sampling,
 )
 from agentenv_tiny.sampling import SamplingParameters
+from agentenv_tiny.scale_out import derendered, rendered
 from agentenv_tiny.vocabulary import Vocabulary
 
 SERVER_VERSION = "agentenv-tiny 1"
@@ -65,6 +66,8 @@ class PolicyServer:
         self.app.add_routes(
             [
                 web.post("/v1/chat/completions", _answering_errors(self.chat)),
+                web.post("/v1/chat/completions/render", _answering_errors(self.render)),
+                web.post("/v1/chat/completions/derender", _answering_errors(self.derender)),
                 web.post("/v1/completions", _answering_errors(self.complete)),
                 web.get("/v1/models", _answering_errors(self.models)),
                 web.get("/health", _answering_errors(self.health)),
@@ -131,6 +134,19 @@ class PolicyServer:
         if completion.options.return_weight_versions:
             choice["weight_versions"] = weight_versions(generation)
         return _json(self._reply("cmpl", "text_completion", choice) | {"usage": usage(generation)})
+
+    async def render(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/chat/completions/render: what a chat request is prompted with, and how it samples."""
+        body = read_json(await request.read())
+        self._check_model(body)
+        prompt_ids = self._chat_ids(read_chat(body))
+        return _json(rendered(prompt_ids, self._sampling(body, prompt_ids, 0), self._model_name))
+
+    async def derender(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/chat/completions/derender: the message that sampled ids are."""
+        body = read_json(await request.read())
+        self._check_model(body)
+        return _json(derendered(body, self._vocabulary, self._model_name))
 
     async def models(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/models."""
