@@ -17,7 +17,7 @@ the model is really served with. `Renderer` is a small protocol, so a stranger c
 
 from __future__ import annotations
 
-from agentenv.gateway.continuation.completions import chat_answer, completion_body, read_ids
+from agentenv.gateway.continuation.completions import chat_answer, read_ids
 from agentenv.gateway.continuation.conversations import Conversations, Plan
 from agentenv.gateway.continuation.drift import DriftStatistics
 from agentenv.gateway.continuation.exact import SampledTokens
@@ -34,6 +34,5 @@ __all__ = [
     "SampledTokens",
     "ServerRenderer",
     "chat_answer",
-    "completion_body",
     "read_ids",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agentenv.gateway.continuation.canonical import reasoning_of
 from agentenv.messages import Wire
 
 _CHAT_FIELDS = frozenset(
@@ -62,7 +63,9 @@ def only_chat_can(options: Mapping[str, Any]) -> bool:
     return any(name in options and options[name] not in neutral for name, neutral in _NEUTRAL.items())
 
 
-def completion_body(options: Mapping[str, Any], prompt_ids: Sequence[int], max_tokens: int | None) -> Wire:
+def completion_body(
+    options: Mapping[str, Any], prompt_ids: Sequence[int], max_tokens: int | None, *, skip_special_tokens: bool = True
+) -> Wire:
     """The body for `/v1/completions` that samples after `prompt_ids` as the chat request would.
 
     `options` are the chat request's fields besides messages and tools, `max_tokens` what may be sampled where they set
@@ -70,6 +73,8 @@ def completion_body(options: Mapping[str, Any], prompt_ids: Sequence[int], max_t
     """
     body: Wire = {name: value for name, value in options.items() if name not in _CHAT_FIELDS}
     body["prompt"] = list(prompt_ids)
+    if not skip_special_tokens:
+        body["skip_special_tokens"] = False
     limit = options.get("max_completion_tokens")
     limit = options.get("max_tokens") if limit is None else limit
     if (limit := max_tokens if limit is None else limit) is not None:
@@ -82,14 +87,15 @@ def completion_body(options: Mapping[str, Any], prompt_ids: Sequence[int], max_t
 def chat_answer(completion: Mapping[str, Any], message: Wire) -> Wire:
     """A chat completion from a text completion with one choice, and the message its ids were read as.
 
-    A message cut at a stop string is cut here too: the server's text ends before it, while its ids go on.
+    A message that is text alone is the text the server gives: it ends before a stop string, while the ids go on, and
+    leaves special tokens out where the chat route does.
     """
     choice = completion["choices"][0]
     reason = choice.get("finish_reason")
-    if isinstance(choice.get("stop_reason"), str) and isinstance(message.get("content"), str):
-        message = {**message, "content": message["content"].split(choice["stop_reason"], 1)[0]}
-    if message.get("tool_calls") and reason == "stop":
-        reason = "tool_calls"
+    if message.get("tool_calls"):
+        reason = "tool_calls" if reason in ("stop", "length") else reason
+    elif not reasoning_of(message) and isinstance(choice.get("text"), str):
+        message = {**message, "content": choice["text"]}
     chosen = {name: value for name, value in choice.items() if name not in ("text", "prompt_token_ids", "logprobs")}
     chosen |= {"message": message, "finish_reason": reason, "logprobs": _chat_logprobs(choice.get("logprobs"))}
     answer = {name: value for name, value in completion.items() if name != "choices"}

@@ -17,7 +17,7 @@ from agentenv.gateway.continuation.canonical import (
     reading,
     reasoning_of,
 )
-from agentenv.gateway.continuation.completions import only_chat_can
+from agentenv.gateway.continuation.completions import completion_body, only_chat_can
 from agentenv.gateway.continuation.exact import (
     Answered,
     CanonicalPrompt,
@@ -43,6 +43,7 @@ class Plan:
         continuation, fork_reason: as known before the call; `Conversations.learn` gives the final word.
         prompt_ids: what to ask `/v1/completions` with; `None` to forward the chat request as it is.
         max_tokens: what may be sampled after `prompt_ids` where the request sets no limit.
+        skip_special_tokens: whether the chat route would leave special tokens out of the answer's text.
         tokens_realigned: ids of the prompt that the full render spells otherwise.
     """
 
@@ -50,6 +51,7 @@ class Plan:
     fork_reason: ForkReason | None = None
     prompt_ids: tuple[int, ...] | None = None
     max_tokens: int | None = None
+    skip_special_tokens: bool = True
     tokens_realigned: int = 0
     _digest: bytes = field(default=b"", repr=False)
     _opening: bytes = field(default=b"", repr=False)
@@ -58,6 +60,11 @@ class Plan:
     _stops: bool = field(default=False, repr=False)
     _parent: Answered | None = field(default=None, repr=False)
     _canonical: CanonicalPrompt | None = field(default=None, repr=False)
+
+    def completion_body(self, options: Mapping[str, Any]) -> Wire:
+        """The body for `/v1/completions` of a realigned call; `options` as they were given to `Conversations.plan`."""
+        assert self.prompt_ids is not None, "only a realigned call is asked with token ids"
+        return completion_body(options, self.prompt_ids, self.max_tokens, skip_special_tokens=self.skip_special_tokens)
 
 
 class Conversations:
@@ -178,6 +185,7 @@ async def _exact(draft: Plan, earlier: Answered, request: Request, renderer: Ren
         continuation=Continuation.REALIGNED,
         prompt_ids=prompt,
         max_tokens=None if full.max_tokens is None else max(1, full.max_tokens + len(full.ids) - len(prompt)),
+        skip_special_tokens=full.skip_special_tokens,
         tokens_realigned=len(whole) // ID_BYTES - shared_ids(whole, rendered),
         _canonical=CanonicalPrompt.of(rendered, found.shared),
     )

@@ -40,11 +40,13 @@ class Rendered:
     Attributes:
         ids: of the prompt. max_tokens: what the request may sample after it, or `None` where the server does not say.
         constrained: whether sampling is held to a grammar (forced tool calls, strict tools, response formats).
+        skip_special_tokens: whether special tokens are left out of the answer's text; tool parsers may want them.
     """
 
     ids: Sequence[int]
     max_tokens: int | None = None
     constrained: bool = False
+    skip_special_tokens: bool = True
 
 
 class Renderer(Protocol):
@@ -117,7 +119,12 @@ class ServerRenderer:
         ids, sampling = answer.get("token_ids"), answer.get("sampling_params") or {}
         if not isinstance(ids, list) or not isinstance(sampling, Mapping):
             raise RendererError(f"{RENDER} answered without token_ids")
-        return Rendered(ids, sampling.get("max_tokens"), bool(sampling.get("structured_outputs")))
+        return Rendered(
+            ids,
+            max_tokens=sampling.get("max_tokens"),
+            constrained=bool(sampling.get("structured_outputs")),
+            skip_special_tokens=bool(sampling.get("skip_special_tokens", True)),
+        )
 
     async def spell(self, ids: Sequence[int]) -> str:
         text = (await self._ask(DETOKENIZE, {"model": self._model, "tokens": list(ids)})).get("prompt")
