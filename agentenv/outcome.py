@@ -96,6 +96,10 @@ class Failure:
     def status(self) -> Status:
         return _STATUS_OF[self.boundary]
 
+    def to_error(self) -> BoundaryError:
+        """The exception a caller at a distance should raise for it: it is blamed on the same boundary again."""
+        return _ERROR_OF[self.boundary](self.message)
+
 
 @contextlib.contextmanager
 def boundary(side: Boundary, where: str) -> Iterator[None]:

@@ -3,6 +3,7 @@
     register(EnvSpec(id="riddles-v0", entry_point="my_package.riddles:Riddles"))
     env = make("riddles-v0")
     env = make("path/to/riddles.py:Riddles")
+    env = make("http://127.0.0.1:8100")          # an environment server
 
 Packages announce their environments through the entry-point group `agentenv.environments`: each entry names an
 iterable of `EnvSpec` or a function that returns one. An entry point named like a namespace (or like the id without
@@ -33,6 +34,9 @@ from agentenv.wrappers import Limited, as_async
 GROUP = "agentenv.environments"
 _ID = re.compile(r"^(?:(?P<namespace>[\w.-]+)/)?(?P<name>[\w.:-]+?)-v(?P<version>\d+)$")
 _FILE = re.compile(r"^(?P<path>.+\.py)(?::(?P<attribute>\w+))?$")
+_URL = re.compile(r"^https?://\S+$")
+_SPEC_OF_URL = "agentenv.gateway.environments.remote_tasks:remote_spec"
+"""Who asks an environment server what it serves; by name, because that room is above this one."""
 
 Factory = Callable[..., Env | SyncEnv]
 
@@ -48,7 +52,7 @@ class EnvSpec(pydantic.BaseModel, frozen=True, extra="forbid"):
     """An environment as data: everything needed to make it, and what it promises.
 
     Attributes:
-        id: `[namespace/]Name-vN`; for a file, `path.py:Class`.
+        id: `[namespace/]Name-vN`; for a file, `path.py:Class`; for an environment server, its URL.
         entry_point: `module:attribute` or `path.py:Class`; called with `kwargs`.
         max_turns: the episode is truncated after this many turns; `None` for no limit.
         reward_range: bounds of an episode's return, checked by `agentenv check`.
@@ -73,7 +77,7 @@ class EnvSpec(pydantic.BaseModel, frozen=True, extra="forbid"):
     @pydantic.field_validator("id")
     @classmethod
     def _well_formed(cls, value: str) -> str:
-        if not _ID.match(value) and not _FILE.match(value):
+        if not any(form.match(value) for form in (_ID, _FILE, _URL)):
             raise ValueError(f"{value!r} is not of the form [namespace/]Name-vN, for example 'math/gsm8k-v0'")
         return value
 
@@ -151,11 +155,15 @@ class Registry:
         self._specs[spec.id] = spec
 
     def spec(self, id: str) -> EnvSpec:
-        """The specification of an id, or of `path.py:Class`.
+        """The specification of an id, of `path.py:Class`, or of what an environment server's URL leads to.
 
         Raises:
             RegistryError: nothing of that name; the message holds the nearest ids and versions.
+            ServerUnreachable, ConfigError: no environment server answers at that URL.
         """
+        if _URL.match(id):
+            found: EnvSpec = _attribute(_SPEC_OF_URL)(id)
+            return found
         if file := _FILE.match(id):
             return _file_spec(Path(file["path"]), file["attribute"])
         if id not in self._specs:
@@ -214,7 +222,7 @@ def register(spec: EnvSpec) -> None:
 
 
 def spec(id: str) -> EnvSpec:
-    """The specification of an id or of `path.py:Class`."""
+    """The specification of an id, of `path.py:Class`, or of the URL of an environment server."""
     return REGISTRY.spec(id)
 
 

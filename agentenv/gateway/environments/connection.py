@@ -1,0 +1,246 @@
+"""The client's side of the WebSocket: one connection per server and event loop, shared by all its environments."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import aiohttp
+
+from agentenv.errors import AgentenvError, ConfigError, EpisodeTimeout
+from agentenv.gateway.environments.client_errors import ServerUnreachable, SessionLost, raise_error
+from agentenv.gateway.environments.jsontext import encode
+from agentenv.messages import Wire
+
+RECONNECT_S = 10.0
+"""How long a connection that broke is tried to be made again, while its sessions wait at the server."""
+
+CONNECT_S = 10.0
+PING_S = 20.0
+MARGIN_S = 30.0
+"""How much longer than the server allows itself for a call its answer is waited for."""
+
+_TEND_S = 1.0
+_PAUSE_S = 0.05
+_FRAME = 256 * 1024
+"""Characters of requests that are put into one frame."""
+
+_BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """A request without a reply."""
+
+    text: str
+    future: asyncio.Future[Wire]
+    since: float
+    epoch: str | None
+
+
+class Connection:
+    """Requests and replies over one WebSocket, which is made again when it breaks.
+
+    A request that was under way when the connection broke is sent again with the same id, so it is done once. When the
+    server turns out to be another process, requests for sessions fail with `SessionLost`.
+
+    Args:
+        url: of the server. key: its API key, if it has one.
+    """
+
+    def __init__(self, url: str, key: str | None) -> None:
+        self.url = url
+        self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        self._loop = asyncio.get_running_loop()
+        self._pending: dict[str, _Pending] = {}
+        self._outbox: list[str] = []
+        self._wake = asyncio.Event()
+        self._known: asyncio.Future[Mapping[str, Any]] | None = None
+        self._server: Mapping[str, Any] = {}
+        self._running: asyncio.Task[None] | None = None
+        self._prefix = secrets.token_hex(8)
+        self._count = 0
+        self.sessions: set[str] = set()
+        """Sessions whose leases are kept alive."""
+        self.users = 0
+
+    async def server(self) -> Mapping[str, Any]:
+        """What the server says of itself, connecting first where need be."""
+        if self._server and self._running is not None:
+            return self._server
+        return await self.request({"op": "server"})
+
+    async def request(self, body: Wire, epoch: str | None = None) -> Wire:
+        """Sends one request and returns its reply, which is no error.
+
+        Args:
+            body: with `op`; the request id is added.
+            epoch: of the server the request is for; `None` for any.
+
+        Raises:
+            BoundaryError: the server cannot be reached, or what it said stands for one (`client_errors`).
+            ConfigError: the server refuses the request as such.
+        """
+        self._count += 1
+        id = f"{self._prefix}-{self._count}"
+        body["request_id"] = id
+        text = encode(body)
+        limit = self._server.get("max_body")
+        if limit is not None and len(text) > limit:
+            raise ConfigError(f"{self.url} takes requests of at most {limit} bytes (--max-body), not {len(text)}")
+        pending = _Pending(text, self._loop.create_future(), self._loop.time(), epoch)
+        self._pending[id] = pending
+        self._outbox.append(text)
+        if self._running is None:
+            self._running = self._loop.create_task(self._run(), name=f"agentenv connection to {self.url}")
+        self._wake.set()
+        try:
+            reply = await pending.future
+        finally:
+            self._pending.pop(id, None)
+        if "error" in reply:
+            raise_error(reply, self.url)
+        return reply
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+    async def _run(self) -> None:
+        """Keeps a connection until it cannot be had any more; then every request fails."""
+        problem: AgentenvError = ServerUnreachable(f"the connection to {self.url} was closed")
+        try:
+            timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S)
+            async with aiohttp.ClientSession(headers=self._headers, timeout=timeout) as http:
+                patience = 0.0
+                while True:
+                    socket = await self._connect(http, patience)
+                    try:
+                        await self._greet(socket)
+                        await self._talk(socket)
+                    except _BROKEN:
+                        pass
+                    finally:
+                        await socket.close()
+                    patience = RECONNECT_S
+        except AgentenvError as error:
+            problem = error
+        finally:
+            if self._running is asyncio.current_task():
+                self._running = None
+            self._fail(problem, lambda _: True)
+
+    async def _connect(self, http: aiohttp.ClientSession, patience: float) -> aiohttp.ClientWebSocketResponse:
+        deadline = self._loop.time() + patience
+        pause = _PAUSE_S
+        while True:
+            try:
+                return await http.ws_connect(f"{self.url}/socket", max_msg_size=0, heartbeat=PING_S)
+            except aiohttp.WSServerHandshakeError as error:
+                if error.status == 401:
+                    raise ConfigError(f"{self.url} wants its API key (api_key=, or {KEY_VARIABLE})") from error
+                raise ConfigError(f"{self.url} is no environment server: it answered {error.status}") from error
+            except (*_BROKEN, ValueError) as error:
+                if self._loop.time() + pause > deadline:
+                    raise ServerUnreachable(f"no environment server answers at {self.url}: {error}") from error
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 1.0)
+
+    async def _greet(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Learns whom it speaks to, and sends again what was under way."""
+        await socket.send_str('{"op":"server","request_id":"hello"}')
+        async with asyncio.timeout(CONNECT_S):
+            hello = json.loads(await socket.receive_str())
+        raise_error(hello, self.url)
+        self._server, epoch = hello, hello["epoch"]
+        lost = SessionLost(f"{self.url} was restarted; the session it had is gone")
+        self._fail(lost, lambda pending: pending.epoch not in (None, epoch))
+        self._outbox = [pending.text for pending in self._pending.values()]
+        self._wake.set()
+
+    async def _talk(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        async with asyncio.TaskGroup() as group:
+            others = [group.create_task(self._write(socket)), group.create_task(self._tend())]
+            async for message in socket:
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    for line in message.data.split("\n"):
+                        self._hear(json.loads(line))
+            for other in others:
+                other.cancel()
+
+    def _hear(self, reply: Wire) -> None:
+        pending = self._pending.get(reply["request_id"])
+        if pending is not None and not pending.future.done():
+            pending.future.set_result(reply)
+
+    async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        with suppress(*_BROKEN):
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._outbox:
+                    count, size = 1, len(self._outbox[0])
+                    while count < len(self._outbox) and (size := size + len(self._outbox[count])) < _FRAME:
+                        count += 1
+                    frame = "\n".join(self._outbox[:count])
+                    del self._outbox[:count]
+                    await socket.send_str(frame)
+
+    async def _tend(self) -> None:
+        """Renews the leases, and fails requests that should have been answered long ago."""
+        limit = self._server["environment_timeout"] + MARGIN_S
+        beaten = self._loop.time()
+        while True:
+            await asyncio.sleep(min(_TEND_S, self._server["lease"] / 6))
+            now = self._loop.time()
+            late = EpisodeTimeout(f"{self.url} gave no answer in {limit:g} s")
+            self._fail(late, lambda pending: now - pending.since > limit)  # noqa: B023 - called here and now
+            if self.sessions and now - beaten > self._server["lease"] / 3:
+                beaten = now
+                # Its reply is nobody's: what became of a session its next step will tell.
+                self._outbox.append(encode({"op": "heartbeat", "sessions": sorted(self.sessions)}))
+                self._wake.set()
+
+    def _fail(self, error: AgentenvError, concerned: Callable[[_Pending], bool]) -> None:
+        for pending in self._pending.values():
+            if concerned(pending) and not pending.future.done():
+                pending.future.set_exception(error)
+
+
+KEY_VARIABLE = "AGENTENV_ENVIRONMENT_KEY"
+"""The environment variable with the API key of environment servers."""
+
+_CONNECTIONS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str | None], Connection]] = (
+    WeakKeyDictionary()
+)
+
+
+def acquire(url: str, key: str | None) -> Connection:
+    """The running loop's connection to a server; every `acquire` needs a `release`."""
+    connections = _CONNECTIONS.setdefault(asyncio.get_running_loop(), {})
+    connection = connections.get((url, key))
+    if connection is None:
+        connection = connections[url, key] = Connection(url, key)
+    connection.users += 1
+    return connection
+
+
+async def release(connection: Connection, key: str | None) -> None:
+    """Gives a connection back. The last to do so closes it."""
+    connection.users -= 1
+    if connection.users:
+        return
+    connections = _CONNECTIONS.get(asyncio.get_running_loop(), {})
+    if connections.get((connection.url, key)) is connection:
+        del connections[connection.url, key]
+    await connection.close()
