@@ -16,10 +16,10 @@ demo: $(VENV)/.demo  ## a language model learns to use a calculator by reinforce
 	$(BIN)/agentenv train examples/calculator.toml $(ARGS)
 
 test: $(VENV)/.dev   ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 test-fast: $(VENV)/.dev  ## the tests that take less than ten seconds each
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
 
 check: $(VENV)/.dev  ## lint, formatting, types, layering
 	$(BIN)/ruff check .

@@ -123,7 +123,7 @@ class OpenAIPolicy(Policy):
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),  # aiohttp's own limit of 100 would cap rollouts
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
-            # No total: how long an answer may take is counted in `_post`, without what others blocked the loop for.
+            # No total: how long an answer may take is counted in `send`, without what others blocked the loop for.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT_SECONDS, self._timeout)),
         )
         try:

@@ -13,11 +13,35 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agentenv_vllm.api import PauseMode, VLLMApi
-    from agentenv_vllm.policy import VLLMPolicy, make_policy
+    from agentenv_vllm.factory import make_policy
+    from agentenv_vllm.options import ServerOptions
+    from agentenv_vllm.policy import VLLMPolicy, VLLMSettings
+    from agentenv_vllm.probe import Mode, Probe
+    from agentenv_vllm.process import ManagedServer
 
-__all__ = ["PauseMode", "VLLMApi", "VLLMPolicy", "make_policy"]
+__all__ = [
+    "ManagedServer",
+    "Mode",
+    "PauseMode",
+    "Probe",
+    "ServerOptions",
+    "VLLMApi",
+    "VLLMPolicy",
+    "VLLMSettings",
+    "make_policy",
+]
 
-_MODULES = {"PauseMode": "api", "VLLMApi": "api", "VLLMPolicy": "policy", "make_policy": "policy"}
+_MODULES = {
+    "ManagedServer": "process",
+    "Mode": "probe",
+    "PauseMode": "api",
+    "Probe": "probe",
+    "ServerOptions": "options",
+    "VLLMApi": "api",
+    "VLLMPolicy": "policy",
+    "VLLMSettings": "policy",
+    "make_policy": "factory",
+}
 
 
 def __getattr__(name: str) -> object:

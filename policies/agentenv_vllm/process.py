@@ -11,7 +11,6 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,6 +21,7 @@ from agentenv_vllm.api import VLLMApi
 from agentenv_vllm.errors import ServerStartError, ServerUnreachableError
 from agentenv_vllm.interpreter import Interpreter, find_interpreter
 from agentenv_vllm.options import ServerOptions
+from agentenv_vllm.progress import Progress, Silence
 
 START_SECONDS = 600.0
 """How long a server may take until it is ready: a large model is read from a slow disk, and compiled."""
@@ -44,7 +44,7 @@ class ManagedServer:
         python: the Python that has vllm; found by `interpreter.find_interpreter` when `None`.
         start_timeout: seconds until it must be ready.
         grace: seconds it may take to end before it is killed.
-        on_progress: told, once a second or so, what the server is busy with while it starts.
+        progress: told what the server is busy with while it starts.
 
     Example:
         async with ManagedServer("runs/start", log=Path("runs/server.log")) as server:
@@ -60,7 +60,7 @@ class ManagedServer:
         python: str | Path | None = None,
         start_timeout: float = START_SECONDS,
         grace: float = GRACE_SECONDS,
-        on_progress: Callable[[str], None] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.folder = Path(folder).absolute()
         if not (self.folder / "config.json").is_file():
@@ -76,7 +76,7 @@ class ManagedServer:
         self._python = python
         self._start_timeout = start_timeout
         self._grace = grace
-        self._tell = on_progress or (lambda words: None)
+        self._progress = progress or Silence()
         self._port = self.options.port
         self._supervisor: asyncio.subprocess.Process | None = None
 
@@ -128,6 +128,8 @@ class ManagedServer:
         except BaseException:
             await self.stop()
             raise
+        finally:
+            self._progress.end()
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL after the grace; returns when no process of the server is left."""
@@ -180,7 +182,7 @@ class ManagedServer:
                         await api.health()
                         _LOG.info("%s is ready after %.0f s", self.base_url, time.monotonic() - started)
                         return
-                    self._tell(f"starting vLLM {self._version} on port {self._port}: {self._stage()}")
+                    self._progress.show(f"starting vLLM {self._version} on port {self._port}: {self._stage()}")
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             raise ServerStartError(
