@@ -1,0 +1,53 @@
+"""Losses, one number per sampled token; each a pure function with its equation and source.
+
+`policy`: REINFORCE, PPO, GSPO, CISPO, DPPO. `mismatch`: corrections when sampler and learner differ. `divergence`: KL
+estimators. `value`: the critic's. `preference`: DPO.
+"""
+
+from __future__ import annotations
+
+from agentenv.learn.losses.divergence import AdaptiveCoefficient, kl_k1, kl_k2, kl_k3
+from agentenv.learn.losses.mismatch import icepop_weights, log_linear_proximal, sequence_weights, token_weights
+from agentenv.learn.losses.policy import (
+    ClipCounts,
+    TokenDistribution,
+    cispo,
+    clip_counts,
+    dppo,
+    gspo,
+    ppo_clip,
+    reinforce,
+    sequence_mean,
+    sequence_sum,
+    token_distribution,
+    unclipped,
+    weighted_sum,
+)
+from agentenv.learn.losses.preference import dpo
+from agentenv.learn.losses.value import value_loss
+
+__all__ = [
+    "AdaptiveCoefficient",
+    "ClipCounts",
+    "TokenDistribution",
+    "cispo",
+    "clip_counts",
+    "dpo",
+    "dppo",
+    "gspo",
+    "icepop_weights",
+    "kl_k1",
+    "kl_k2",
+    "kl_k3",
+    "log_linear_proximal",
+    "ppo_clip",
+    "reinforce",
+    "sequence_mean",
+    "sequence_sum",
+    "sequence_weights",
+    "token_distribution",
+    "token_weights",
+    "unclipped",
+    "value_loss",
+    "weighted_sum",
+]
