@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from agentenv.cli import check, describe, eval, list, new, play, replay, rescore, train
-from agentenv.cli.common import INTERRUPTED, Invocation, explain_error, take_settings
+from agentenv.cli.common import INTERRUPTED, Invocation, complain, explain_error, take_settings
 
 _HELP = """Environments, rollouts and reinforcement learning for language-model agents.
 
@@ -69,8 +69,11 @@ def run(arguments: Sequence[str]) -> int:
         settings, rest = take_settings(rest)
         invocation = Invocation(debug, tuple(settings))
         result = build()(args=rest, prog_name="agentenv", standalone_mode=False, obj=invocation)
+        if result == INTERRUPTED:  # typer's answer to a Ctrl-C that no command has made an `Interrupted`
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:
+        complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has gone; Python would complain about it at exit

@@ -24,6 +24,11 @@ _SETTING = re.compile(r"^--(?P<key>[A-Za-z_][\w-]*(?:\.[\w-]+)+)(?:=(?P<text>.*)
 INTERRUPTED = 130
 """The exit code of Ctrl-C, as a shell gives it."""
 
+
+class Interrupted(Exception):
+    """Ctrl-C, where a command can say what is kept. Elsewhere `KeyboardInterrupt` is left to `agentenv.cli.run`."""
+
+
 Setting = tuple[str, str]
 """A dotted key and the text given for it."""
 
@@ -172,7 +177,11 @@ def explain_error(error: Exception, *, debug: bool) -> int:
     elif hasattr(error, "format_message"):  # a mistake in the command line, whichever typer or click raised it
         complain(str(error.format_message()))
         return 2
+    elif isinstance(error, Interrupted):
+        complain(f"interrupted; {error}")
+        return INTERRUPTED
     elif type(error).__name__ == "Abort":
+        complain("interrupted")
         return INTERRUPTED
     else:
         complain(f"{type(error).__name__}: {error}")

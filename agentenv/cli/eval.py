@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from agentenv.cli.common import (
-    complain,
+    Interrupted,
     err,
     find_environment,
     find_policy,
@@ -118,11 +118,9 @@ class _Plan:
             return asyncio.run(self._evaluate(policy))
         except KeyboardInterrupt:
             planned = f" of {self.last.planned}" if self.last is not None else ""
-            complain(
-                f"interrupted; {self._kept()}{planned} episodes are kept in {self.folder}. "
-                "The same command again resumes."
-            )
-            raise typer.Exit(130) from None
+            raise Interrupted(
+                f"{self._kept()}{planned} episodes are kept in {self.folder}. The same command again resumes."
+            ) from None
 
     def _kept(self) -> int:
         """Scored episodes in the journal; there may be more of them than the progress had counted."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from agentenv.cli.common import err, find_environment, find_policy, out, settings_of
+from agentenv.cli.common import Interrupted, find_environment, find_policy, out, settings_of
 
 if TYPE_CHECKING:
     from agentenv.policy.contract import Policy
@@ -40,8 +40,7 @@ def play(
     try:
         asyncio.run(_play(spec, player, split, seed, episodes))
     except (HumanLeft, KeyboardInterrupt):
-        err().print("[dim]left; nothing was kept[/dim]")
-        raise typer.Exit(130) from None
+        raise Interrupted("nothing was kept") from None
 
 
 async def _play(spec: EnvSpec, policy: Policy, split: str, seed: int, episodes: int) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from agentenv.cli.common import all_settings, complain, err, out, print_json, program, show_warnings
+from agentenv.cli.common import Interrupted, all_settings, err, out, print_json, program, show_warnings
 
 if TYPE_CHECKING:
     from agentenv.cli.train_config import TrainRun
@@ -82,8 +82,7 @@ def _run(wanted: TrainRun, folder: Path) -> TrainResult:
         result = asyncio.run(run())
     except KeyboardInterrupt:
         kept = f"{view.last_iteration} iterations and every finished episode are kept in {folder}"
-        complain(f"interrupted; {kept}. The same command again goes on.")
-        raise typer.Exit(130) from None
+        raise Interrupted(f"{kept}. The same command again goes on.") from None
     draw_curve(folder)
     return result
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from agentenv.evaluate.result import Evaluation
 
 SHOWN_FAILURES = 5
+SHOWN_BLOCKING = 3
 _COUNTED_ANYWAY = ("turns", "tool_calls", "tool_errors")
 
 
@@ -26,6 +27,7 @@ def render(evaluation: Evaluation, console: Console) -> None:
     console.print(Text(title, style="bold cyan"))
     console.print(table)
     _render_failures(evaluation, console)
+    _render_blocking(evaluation, console)
 
 
 def _rows(evaluation: Evaluation) -> dict[str, str]:
@@ -64,6 +66,14 @@ def _render_failures(evaluation: Evaluation, console: Console) -> None:
         console.print(Text(line if len(line) <= 300 else line[:299] + "…", style="red"))
     if len(evaluation.failures) > SHOWN_FAILURES:
         console.print(Text(f"  … and {len(evaluation.failures) - SHOWN_FAILURES} other kinds", style="red"))
+
+
+def _render_blocking(evaluation: Evaluation, console: Console) -> None:
+    for one in evaluation.blocking[:SHOWN_BLOCKING]:
+        place = f", at {one.code}" if one.code else ""
+        times = f" {one.count} times" if one.count > 1 else ""
+        line = f"! {one.where} blocked the event loop{times} for {one.seconds:.1f} s{place}: every episode waited"
+        console.print(Text(line, style="yellow"))
 
 
 def _counts(counts: Mapping[str, int]) -> str:

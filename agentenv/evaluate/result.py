@@ -13,6 +13,7 @@ from agentenv.episode import Episode, Turn
 from agentenv.evaluate.protocol import Protocol
 from agentenv.evaluate.statistics import Estimate, Proportion, clustered_mean, success_rate
 from agentenv.outcome import Failure, Status
+from agentenv.rollout import Stall
 
 _TOLERANCE = 1e-9
 
@@ -66,6 +67,21 @@ class FailureCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocking:
+    """A call that blocked the event loop, so that every episode had to wait; nobody but its own is charged for it.
+
+    Attributes:
+        where: such as ``"slow-v0.step"``. code: the line it stood on the longest time, `""` when unknown.
+        seconds: all `count` times together.
+    """
+
+    where: str
+    code: str
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Averages:
     """Means over the scored episodes; seconds and tokens are per episode."""
 
@@ -89,7 +105,8 @@ class Evaluation:
             `success` where it reports one, otherwise a return of at least `protocol.success_at`.
         components, metrics: means of the reward components (unweighted) and of what the environment reported.
         failures: the commonest first.
-        wall_seconds: of this invocation alone; a resumed run took longer in all.
+        blocking: the calls that blocked the event loop, the worst first.
+        wall_seconds: of this invocation alone, as is `blocking`; a resumed run took longer in all.
     """
 
     protocol: Protocol
@@ -104,10 +121,19 @@ class Evaluation:
     metrics: Mapping[str, float]
     averages: Averages | None
     failures: Sequence[FailureCount]
+    blocking: Sequence[Blocking]
     wall_seconds: float
 
     @classmethod
-    def of(cls, protocol: Protocol, outcomes: Sequence[Outcome], *, planned: int, wall_seconds: float) -> Evaluation:
+    def of(
+        cls,
+        protocol: Protocol,
+        outcomes: Sequence[Outcome],
+        *,
+        planned: int,
+        wall_seconds: float,
+        stalls: Iterable[Stall] = (),
+    ) -> Evaluation:
         scored = [outcome for outcome in outcomes if outcome.reward is not None]
         successes = [(outcome.task_id, _succeeded(outcome, protocol.success_at)) for outcome in scored]
         return cls(
@@ -123,6 +149,7 @@ class Evaluation:
             metrics=_means(outcome.metrics for outcome in scored),
             averages=_averages(scored),
             failures=_failures(outcomes),
+            blocking=_blocking(stalls),
             wall_seconds=wall_seconds,
         )
 
@@ -139,6 +166,7 @@ class Evaluation:
         result["success"] = dataclasses.asdict(self.success)
         result["averages"] = dataclasses.asdict(self.averages) if self.averages else None
         result["failures"] = [dataclasses.asdict(failure) for failure in self.failures]
+        result["blocking"] = [dataclasses.asdict(blocking) for blocking in self.blocking]
         return {"protocol_hash": self.protocol.hash, **result}
 
 
@@ -185,3 +213,16 @@ def _failures(outcomes: Iterable[Outcome]) -> list[FailureCount]:
         if outcome.failure is not None
     )
     return [FailureCount(*key, count) for key, count in counted.most_common()]
+
+
+def _blocking(stalls: Iterable[Stall]) -> list[Blocking]:
+    """By call. Stalls that no single call caused, an overloaded machine say, are left out."""
+    found: defaultdict[str, list[Stall]] = defaultdict(list)
+    for stall in stalls:
+        if stall.where is not None:
+            found[stall.where].append(stall)
+    blocking = [
+        Blocking(where, max(own, key=lambda stall: stall.seconds).code, len(own), math.fsum(one.seconds for one in own))
+        for where, own in found.items()
+    ]
+    return sorted(blocking, key=lambda one: -one.seconds)

@@ -86,11 +86,16 @@ async def evaluate(
         async with RolloutEngine(policy, config, journal) as engine:
             async for episode in engine.run(requests):
                 tally.add(Outcome.of(episode))
+        stalls = tuple(engine.stats.stalls)
     finally:
         if journal is not None:
             journal.close()
     evaluation = Evaluation.of(
-        protocol, tally.outcomes, planned=tally.planned, wall_seconds=time.perf_counter() - started
+        protocol,
+        tally.outcomes,
+        planned=tally.planned,
+        wall_seconds=time.perf_counter() - started,
+        stalls=stalls,
     )
     if run_folder is not None:
         write_json(run_folder / SUMMARY, evaluation.to_json())

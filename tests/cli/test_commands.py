@@ -119,6 +119,26 @@ def test_a_human_plays_at_the_terminal(echo: Path) -> None:
     assert "return 1" in result.out
 
 
+INTERRUPTED_AT_THE_START = """
+import os, signal
+import agentenv.registry
+from agentenv.cli import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+agentenv.registry.spec = lambda name: os.kill(os.getpid(), signal.SIGINT)
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "command", [["eval", "echo.py", "--policy", "noop"], ["check", "echo.py"]], ids=["eval", "check"]
+)
+def test_an_interrupt_before_a_command_has_begun_is_one_clear_line(echo: Path, command: list[str]) -> None:
+    program = [sys.executable, "-c", INTERRUPTED_AT_THE_START, *command]
+    ended = subprocess.run(program, cwd=echo, env=environment(), capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr.strip()) == (130, "error: interrupted")
+
+
 def test_a_human_may_leave(echo: Path) -> None:
     result = agentenv("play", "echo.py", folder=echo, typed="")
     assert result.code == 130

@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,6 +82,28 @@ async def test_whatever_an_environment_reports_does_not_end_an_evaluation(
     monkeypatch.setattr(Quiz, "step", chatty)
     evaluation = await run(Student(known=6))
     assert (evaluation.scored, evaluation.reward.mean, evaluation.metrics) == (12, 0.5, {})
+
+
+async def test_an_environment_that_blocks_the_event_loop_is_named_although_its_episodes_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = Quiz.step
+
+    async def blocking(self: Quiz, action: Action) -> StepResult:
+        if self.task.id == "q0":
+            time.sleep(0.8)  # noqa: ASYNC251 - the fault under test
+        return await step(self, action)
+
+    monkeypatch.setattr(Quiz, "step", blocking)
+    evaluation = await run(Student(known=6))
+    assert evaluation.complete
+    (found,) = evaluation.blocking
+    assert (found.where, found.count) == ("quiz-v0.step", 1)
+    assert found.code.endswith("in blocking")
+    screen = io.StringIO()
+    render(evaluation, Console(file=screen, width=300))
+    assert re.search(r"! quiz-v0\.step blocked the event loop for [\d.]+ s, at .*in blocking", screen.getvalue())
+    assert json.loads(json.dumps(evaluation.to_json()))["blocking"][0]["where"] == "quiz-v0.step"
 
 
 async def test_with_nothing_scored_there_is_no_mean() -> None:
