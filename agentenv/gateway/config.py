@@ -26,7 +26,7 @@ class GatewayConfig:
         connect_seconds: to reach a replica.
         pause_seconds: how long a call waits for replicas that answer 503 while their weights are replaced.
         lease_seconds: an open session that is not used for as long is ended as timed out.
-        kept_sessions: how many ended sessions can still be read back.
+        kept_bytes: room for ended sessions that can still be read back; the oldest make place.
         health_seconds: pause between two looks at a replica's health.
         policy: what the episodes say has played them; by default the first upstream.
     """
@@ -43,7 +43,7 @@ class GatewayConfig:
     connect_seconds: float = 5.0
     pause_seconds: float = 10.0
     lease_seconds: float = 900.0
-    kept_sessions: int = 10_000
+    kept_bytes: int = 64 * 2**20
     health_seconds: float = 1.0
     policy: str = ""
 

@@ -129,6 +129,10 @@ class MessageTree:
             node = self.add(node, message)
         return node
 
+    def size(self) -> int:
+        """About how many bytes the messages take."""
+        return sum(map(len, self._bodies)) + 250 * len(self._bodies)
+
     def parent(self, node: int) -> int:
         return self._parents[node]
 

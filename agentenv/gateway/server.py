@@ -9,6 +9,7 @@ import urllib.parse
 from types import TracebackType
 from typing import Self
 
+import aiohttp
 from aiohttp import web
 
 from agentenv.errors import AgentenvError
@@ -16,12 +17,13 @@ from agentenv.gateway.calling import SESSION_HEADER, Caller
 from agentenv.gateway.config import GatewayConfig
 from agentenv.gateway.dialects import DIALECTS, Dialect
 from agentenv.gateway.failures import ApiError
-from agentenv.gateway.router import Router
-from agentenv.gateway.sessions import Session
+from agentenv.gateway.router import Router, describe
+from agentenv.gateway.session_routes import SessionRoutes
 from agentenv.gateway.statistics import GatewayStatistics
 from agentenv.gateway.table import SessionTable
 from agentenv.gateway.wirejson import dumps
 from agentenv.messages import Wire
+from agentenv.rollout import Journal
 
 _LOG = logging.getLogger("agentenv.gateway")
 _PLAIN = DIALECTS["chat", "completions"]
@@ -39,11 +41,12 @@ class Gateway:
             client = openai.AsyncOpenAI(base_url=f"{gateway.url}/sessions/first/v1", api_key="none")
     """
 
-    def __init__(self, config: GatewayConfig) -> None:
+    def __init__(self, config: GatewayConfig, journal: Journal | None = None) -> None:
         self.config = config
         self.statistics = GatewayStatistics()
         self.router = Router(config)
-        self.sessions = SessionTable(config, self.statistics)
+        self.sessions = SessionTable(config, self.statistics, journal)
+        self._routes = SessionRoutes(self.sessions, self._body)
         self._caller = Caller(config, self.router, self.statistics)
         self._keys = tuple(_bearers(config.api_key))
         self._runner: web.ServerRunner | None = None
@@ -72,9 +75,12 @@ class Gateway:
             where = f"{self.config.host}:{self.config.port}"
             raise GatewayError(f"cannot listen on {where}: {error.strerror or error}; choose another --port") from error
         self._port = self._runner.addresses[0][1]
+        self._routes.url = self.url
+        self.sessions.start()
 
     async def close(self) -> None:
-        """Ends what is under way and stops listening."""
+        """Ends every session as cancelled, aborts what is under way, and stops listening."""
+        await self.sessions.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -109,27 +115,50 @@ class Gateway:
         if segments == ("health",):
             return self._health()
         self._check_key(request)
+        if segments[:1] == ("v1",):
+            return await self._v1(request, request.headers.get(SESSION_HEADER), segments[1:])
         if segments[:1] == ("sessions",) and segments[2:3] == ("v1",):
-            session: Session | None = self.sessions.use(_decoded(segments[1]))
-            rest = segments[3:]
-        elif segments[:1] == ("v1",):
-            named = request.headers.get(SESSION_HEADER)
-            session = None if named is None else self.sessions.use(_decoded(named))
-            rest = segments[1:]
-        else:
-            raise ApiError(404, f"there is no {request.method} {request.path}")
-        dialect = DIALECTS.get(rest)
-        if dialect is not None:
-            if request.method != "POST":
-                raise ApiError(405, f"{request.path} takes POST, not {request.method}")
-            return await self._call(request, session, dialect)
+            return await self._v1(request, segments[1], segments[3:])
+        if segments[:1] == ("sessions",):
+            id = _decoded(segments[1]) if len(segments) > 1 else None
+            return await self._routes.handle(request, id, segments[2:])
+        if segments == ("statistics",):
+            return web.Response(body=dumps(self.statistics.to_wire()), content_type="application/json")
         raise ApiError(404, f"there is no {request.method} {request.path}")
 
-    async def _call(self, request: web.BaseRequest, session: Session | None, dialect: Dialect) -> web.StreamResponse:
-        raw = await self._body(request)
-        if session is None:
-            session = self.sessions.create()
-        return await self._caller.answer(request, session, dialect, raw)
+    async def _v1(self, request: web.BaseRequest, id: str | None, rest: tuple[str, ...]) -> web.StreamResponse:
+        """A model call, or a look at the models."""
+        dialect = DIALECTS.get(rest)
+        if dialect is not None and request.method == "POST":
+            raw = await self._body(request)
+            if id is not None:
+                return await self._caller.answer(request, self.sessions.use(_decoded(id)), dialect, raw)
+            return await self._single_call(request, dialect, raw)
+        if rest[:1] == ("models",) and request.method == "GET":
+            return await self._models("/".join(("/v1", *rest)))
+        raise ApiError(404 if dialect is None else 405, f"there is no {request.method} {request.path}")
+
+    async def _single_call(self, request: web.BaseRequest, dialect: Dialect, raw: bytes) -> web.StreamResponse:
+        """A call that names no session is one by itself; the answer's header says which, so it can be read back."""
+        session = self.sessions.create()
+        try:
+            return await self._caller.answer(request, session, dialect, raw)
+        finally:
+            if session.calls:
+                await self.sessions.end(session)
+            else:
+                self.sessions.open.pop(session.id, None)
+
+    async def _models(self, path: str) -> web.Response:
+        replica = self.router.choose(None, {})
+        timeout = aiohttp.ClientTimeout(total=self.config.idle_seconds, sock_connect=self.config.connect_seconds)
+        try:
+            async with self.router.get(replica, path, timeout) as upstream:
+                body, status = await upstream.read(), upstream.status
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            problem = describe(error, self.config.idle_seconds)
+            raise ApiError(502, f"{replica.url}: {problem}", code="upstream_unreachable") from error
+        return web.Response(status=status, body=body, content_type="application/json")
 
     async def _body(self, request: web.BaseRequest) -> bytes:
         """The body, if it is not too large. Raises `ApiError` 413 before reading what is announced as larger."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import urllib.parse
+import uuid
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,7 +106,8 @@ class Session:
     """One agent's attempt, from its first call or its creation to its end.
 
     Attributes:
-        started, last_used: on the monotonic clock. ended: whether it takes no more calls.
+        numbered: whether the gateway chooses the sibling number when the session ends.
+        last_used: on the monotonic clock. ended: whether it takes no more calls.
         replica: the one that answered last. rewards: components by the call they are given to.
         tasks: the calls under way.
     """
@@ -118,27 +120,30 @@ class Session:
         "calls",
         "created_at",
         "ended",
+        "episode_id",
         "id",
         "key",
         "last_used",
         "messages",
         "metadata",
+        "numbered",
         "replica",
         "rewards",
         "seed",
-        "started",
         "task",
         "tasks",
     )
 
     def __init__(self, id: str, task: Task, key: EpisodeKey, seed: int, metadata: Mapping[str, Any]) -> None:
         self.id = id
+        self.episode_id = uuid.uuid4().hex
         self.task = task
         self.key = key
+        self.numbered = key.sibling < 0
         self.seed = seed
         self.metadata = metadata
         self.created_at = time.time()
-        self.started = self.last_used = time.monotonic()
+        self.last_used = time.monotonic()
         self.ended = False
         self.replica: Replica | None = None
         self.calls: list[Call] = []
@@ -232,6 +237,23 @@ class Session:
         """The messages that were new with a call: those after its parent's answer, or all of them."""
         since = MessageTree.ROOT if call.parent is None else self.calls[call.parent].answer
         return self.messages.messages(call.conversation, MessageTree.ROOT if since is None else since)
+
+    def give_reward(self, index: int | None, components: Sequence[Component]) -> int:
+        """Adds components to the reward of a call, by default the latest; returns which call it was.
+
+        Raises:
+            IndexError: there is no such call.
+        """
+        index = len(self.calls) - 1 if index is None else index
+        if not 0 <= index < len(self.calls):
+            raise IndexError(index)
+        self.rewards.setdefault(index, []).extend(components)
+        return index
+
+    def size(self) -> int:
+        """About how many bytes the session holds."""
+        tokens = sum(len(call.prompt or b"") + len(call.sampled) + 8 * len(call.logprobs or ()) for call in self.calls)
+        return 2000 + 600 * len(self.calls) + tokens + self.messages.size()
 
     def _shared(self, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
         return self._samplings[_position(self._samplings, sampling)]

@@ -82,12 +82,11 @@ def episode_from_wire(wire: Mapping[str, Any]) -> Episode:
 
 
 def turn_to_wire(turn: Turn) -> Wire:
-    tokens = turn.action.tokens
     return {
         "index": turn.index,
         "observation": observation_to_wire(turn.observation),
         "message": turn.action.message.to_wire(),
-        "tokens": None if tokens is None else dataclasses.asdict(tokens),
+        "tokens": tokens_to_wire(turn.action.tokens),
         "finish_reason": turn.finish_reason,
         "usage": [turn.usage.prompt_tokens, turn.usage.completion_tokens],
         "reward": reward_to_wire(turn.reward),
@@ -105,7 +104,7 @@ def turn_from_wire(wire: Mapping[str, Any]) -> Turn:
     return Turn(
         wire["index"],
         observation_from_wire(wire["observation"]),
-        Action(message_from_wire(wire["message"]), _tokens_from_wire(wire["tokens"])),
+        Action(message_from_wire(wire["message"]), tokens_from_wire(wire["tokens"])),
         wire["finish_reason"],
         Usage(*wire["usage"]),
         reward_from_wire(wire["reward"]),
@@ -172,7 +171,11 @@ def failure_from_wire(wire: Mapping[str, Any] | None) -> Failure | None:
     return None if wire is None else Failure(**{**wire, "boundary": Boundary(wire["boundary"])})
 
 
-def _tokens_from_wire(wire: Mapping[str, Any] | None) -> TokenRecord | None:
+def tokens_to_wire(tokens: TokenRecord | None) -> Wire | None:
+    return None if tokens is None else dataclasses.asdict(tokens)
+
+
+def tokens_from_wire(wire: Mapping[str, Any] | None) -> TokenRecord | None:
     if wire is None:
         return None
     spans = tuple(VersionSpan(**span) for span in wire["versions"])
