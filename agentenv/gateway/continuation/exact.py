@@ -145,11 +145,10 @@ async def realign(earlier: Answered, request: Request, rendered: bytes, renderer
     if not canonical.begins(rendered):
         return ForkReason.TEMPLATE_REWRITES_HISTORY
     whole = tokens.ids()
-    sampled = unpack(tokens.sampled)
     own = unpack(whole[-len(tokens.sampled) - canonical.window * ID_BYTES :])
     theirs = unpack(rendered[canonical.start * ID_BYTES :])
-    end = _after_same_number_of(sampled[-1], own, theirs)
-    if end and await _same_text(own, theirs[:end], renderer):
+    end = await _end_of_same_text(own, theirs, renderer, whole=earlier.whole)
+    if end:
         return _spliced(whole, rendered, canonical.start + end)
     if not earlier.whole:
         return ForkReason.ANSWER_CUT_SHORT
@@ -197,17 +196,33 @@ def _spliced(whole: bytes, rendered: bytes, end: int) -> Realigned:
     return Realigned(whole + rest, len(rest) // ID_BYTES)
 
 
-async def _same_text(left: array[int], right: array[int], renderer: Renderer) -> bool:
-    spelled = await asyncio.gather(renderer.spell(left), renderer.spell(right))
-    return spelled[0] == spelled[1]
+async def _end_of_same_text(own: array[int], theirs: array[int], renderer: Renderer, *, whole: bool) -> int:
+    """Where in `theirs` the text of `own` ends on the boundary of a token; 0 where it does not.
+
+    The end of a turn is a token that one text alone brings about, so it is where `theirs` holds as many of it as `own`.
+    The end of a cut answer can be spelled in any way; it is searched for by the length of the text. Either only
+    proposes a place: the texts are compared.
+    """
+    end = _after_same_number_of(own[-1], own, theirs)
+    if end:
+        spelled = await asyncio.gather(renderer.spell(own), renderer.spell(theirs[:end]))
+        if spelled[0] == spelled[1]:
+            return end
+    if whole:
+        return 0
+    text = await renderer.spell(own)
+    low, high = 0, min(len(theirs), len(text.encode()) + WINDOW)  # a token brings a byte at least
+    while low < high:
+        middle = (low + high) // 2
+        if len(await renderer.spell(theirs[:middle])) < len(text):
+            low = middle + 1
+        else:
+            high = middle
+    return low if await renderer.spell(theirs[:low]) == text else 0
 
 
 def _after_same_number_of(token: int, own: array[int], theirs: array[int]) -> int:
-    """The position in `theirs` after as many occurrences of `token` as `own` holds; 0 where it has fewer.
-
-    `own` ends with `token`, so if both have the same text up to there and the token is one that text alone brings
-    about (as tokens that end a turn are), this is where they do.
-    """
+    """The position in `theirs` after as many occurrences of `token` as `own` holds; 0 where it has fewer."""
     position = 0
     for _ in range(own.count(token)):
         try:
