@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,6 +15,7 @@ import aiohttp
 from agentenv.errors import AgentenvError, ConfigError, EpisodeTimeout
 from agentenv.gateway.environments.client_errors import ServerUnreachable, SessionLost, raise_error
 from agentenv.gateway.environments.jsontext import encode
+from agentenv.gateway.wirejson import loads
 from agentenv.messages import Wire
 
 RECONNECT_S = 10.0
@@ -38,7 +38,7 @@ _BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
 class _Pending:
     """A request without a reply."""
 
-    text: str
+    text: bytes
     future: asyncio.Future[Wire]
     since: float
     epoch: str | None
@@ -59,9 +59,9 @@ class Connection:
         self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._loop = asyncio.get_running_loop()
         self._pending: dict[str, _Pending] = {}
-        self._outbox: list[str] = []
+        self._outbox: list[bytes] = []
         self._wake = asyncio.Event()
-        self._known: asyncio.Future[Mapping[str, Any]] | None = None
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._server: Mapping[str, Any] = {}
         self._running: asyncio.Task[None] | None = None
         self._prefix = secrets.token_hex(8)
@@ -96,17 +96,25 @@ class Connection:
             raise ConfigError(f"{self.url} takes requests of at most {limit} bytes (--max-body), not {len(text)}")
         pending = _Pending(text, self._loop.create_future(), self._loop.time(), epoch)
         self._pending[id] = pending
-        self._outbox.append(text)
-        if self._running is None:
-            self._running = self._loop.create_task(self._run(), name=f"agentenv connection to {self.url}")
-        self._wake.set()
         try:
+            await self._send(text)
             reply = await pending.future
         finally:
             self._pending.pop(id, None)
         if "error" in reply:
             raise_error(reply, self.url)
         return reply
+
+    async def _send(self, text: bytes) -> None:
+        if self._socket is not None and len(self._pending) == 1 and not self._outbox:
+            # Nobody else speaks, so nothing is gained by waiting for company in the frame.
+            with suppress(*_BROKEN):  # whoever reads notices too, and sends everything pending again
+                await self._socket.send_frame(text, aiohttp.WSMsgType.TEXT)
+            return
+        self._outbox.append(text)
+        if self._running is None:
+            self._running = self._loop.create_task(self._run(), name=f"agentenv connection to {self.url}")
+        self._wake.set()
 
     async def close(self) -> None:
         """Ends the connection."""
@@ -160,7 +168,7 @@ class Connection:
         """Learns whom it speaks to, and sends again what was under way."""
         await socket.send_str('{"op":"server","request_id":"hello"}')
         async with asyncio.timeout(CONNECT_S):
-            hello = json.loads(await socket.receive_str())
+            hello = loads(await socket.receive_str())
         raise_error(hello, self.url)
         self._server, epoch = hello, hello["epoch"]
         lost = SessionLost(f"{self.url} was restarted; the session it had is gone")
@@ -169,14 +177,18 @@ class Connection:
         self._wake.set()
 
     async def _talk(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
         async with asyncio.TaskGroup() as group:
             others = [group.create_task(self._write(socket)), group.create_task(self._tend())]
-            async for message in socket:
-                if message.type is aiohttp.WSMsgType.TEXT:
-                    for line in message.data.split("\n"):
-                        self._hear(json.loads(line))
-            for other in others:
-                other.cancel()
+            try:
+                async for message in socket:
+                    if message.type is aiohttp.WSMsgType.TEXT:
+                        for line in message.data.split("\n"):
+                            self._hear(loads(line))
+            finally:
+                self._socket = None
+                for other in others:
+                    other.cancel()
 
     def _hear(self, reply: Wire) -> None:
         pending = self._pending.get(reply["request_id"])
@@ -192,9 +204,9 @@ class Connection:
                     count, size = 1, len(self._outbox[0])
                     while count < len(self._outbox) and (size := size + len(self._outbox[count])) < _FRAME:
                         count += 1
-                    frame = "\n".join(self._outbox[:count])
+                    frame = b"\n".join(self._outbox[:count])
                     del self._outbox[:count]
-                    await socket.send_str(frame)
+                    await socket.send_frame(frame, aiohttp.WSMsgType.TEXT)
 
     async def _tend(self) -> None:
         """Renews the leases, and fails requests that should have been answered long ago."""

@@ -1,19 +1,28 @@
-"""JSON texts on the wire: written once per reply, and always something any JSON reader takes."""
+"""JSON on this wire: written once per reply, and always something any JSON reader takes.
+
+orjson does it where it is installed (extra `serve`): writing and reading is most of what a step costs otherwise.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from agentenv.errors import EnvironmentFailure
 from agentenv.gateway.environments.refusals import Code, Refusal
+from agentenv.gateway.wirejson import loads
 from agentenv.messages import Wire
 from agentenv.rollout.codec import to_json
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+try:
+    import orjson
+except ImportError:
+    orjson = None  # type: ignore[assignment]
+else:
+    # What only orjson has a word for is left to the careful way, so that both write the same.
+    _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
-def encode(value: Wire) -> str:
+def encode(value: Wire) -> bytes:
     """A JSON text without line breaks.
 
     What a diagnostic holds that JSON has no word for is written as the nearest JSON value, and infinities and NaN as
@@ -22,26 +31,15 @@ def encode(value: Wire) -> str:
     Raises:
         EnvironmentFailure: the rest of the value cannot be written.
     """
+    if orjson is not None:
+        try:
+            return orjson.dumps(value, option=_OPTIONS)
+        except TypeError:
+            pass
     try:
-        text = _encode(value)
+        return _dumps(value)
     except (TypeError, ValueError, RecursionError):
-        text = _encode_carefully(value)
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # lone surrogates, which models do write
-        return json.dumps(value, separators=(",", ":"))
-    return text
-
-
-def _encode_carefully(value: Wire) -> str:
-    if "info" in value:
-        value["info"] = json.loads(to_json(value["info"]), parse_constant=lambda _: None)
-    try:
-        return _encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise EnvironmentFailure(f"the environment answered something that JSON cannot say: {error}") from error
+        return _encode_carefully(value)
 
 
 def decode(text: str | bytes) -> Wire:
@@ -51,9 +49,23 @@ def decode(text: str | bytes) -> Wire:
         Refusal: the text is anything else.
     """
     try:
-        value: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = loads(text)
+    except ValueError as error:
         raise Refusal(Code.MALFORMED, f"the request is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise Refusal(Code.MALFORMED, f"the request must be a JSON object, got {text[:80]!r}")
     return value
+
+
+def _dumps(value: Wire) -> bytes:
+    # ASCII, because lone surrogates (models do write them) can be written no other way.
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _encode_carefully(value: Wire) -> bytes:
+    if "info" in value:
+        value = value | {"info": json.loads(to_json(value["info"]), parse_constant=lambda _: None)}
+    try:
+        return _dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EnvironmentFailure(f"the environment answered something that JSON cannot say: {error}") from error

@@ -12,7 +12,7 @@ from typing import Any
 import pydantic
 
 from agentenv.gateway.environments.refusals import Code, Refusal
-from agentenv.gateway.environments.session import Reply, error_reply
+from agentenv.gateway.environments.session import Deliver, Reply, error_reply
 from agentenv.gateway.environments.sessions import Sessions, described
 from agentenv.gateway.environments.tasks import PAGE, TaskSource, explain
 from agentenv.gateway.environments.wire import CreateSession
@@ -45,11 +45,11 @@ class Operations:
     tasks: TaskSource
     server: Callable[[], Wire]
 
-    def step(self, request: Wire) -> Reply | asyncio.Task[Reply]:
-        """Takes a step without waiting for it. Errors are replies."""
+    def step(self, request: Wire, deliver: Deliver | None = None) -> Reply | asyncio.Task[Reply]:
+        """Takes a step without waiting for it. Errors are replies. For `deliver` see `EnvironmentSession.step`."""
         try:
             self.sessions.check_epoch(request.get("epoch"))
-            return self.sessions.find(request.get("session")).step(request)
+            return self.sessions.find(request.get("session")).step(request, deliver)
         except Refusal as refusal:
             return self.refuse(refusal, request)
 

@@ -141,7 +141,7 @@ def to_response(reply: Reply, status: int = 200) -> web.Response:
     """A reply as HTTP gives it."""
     if reply.code is not None and status < 400:
         status = reply.code.http_status
-    return web.Response(text=reply.text, status=status, content_type="application/json")
+    return web.Response(body=reply.text, status=status, content_type="application/json")
 
 
 async def _health(_: web.Request) -> web.Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from agentenv.env import Action, Env, StepResult
@@ -21,8 +21,11 @@ from agentenv.tools import ToolSpec
 class Reply(NamedTuple):
     """What goes over the wire, whichever wire that is. `code` is set when it is an error."""
 
-    text: str
+    text: bytes
     code: Code | None = None
+
+
+Deliver = Callable[[Reply], Awaitable[None]]
 
 
 class EnvironmentSession:
@@ -48,6 +51,7 @@ class EnvironmentSession:
         "_recorded",
         "_running",
         "_tools",
+        "_waiting",
         "conversation",
         "ended",
         "expires_at",
@@ -67,8 +71,9 @@ class EnvironmentSession:
         self._tools: tuple[ToolSpec, ...] = opened.observation.tools
         self._asked = ""
         self._answered = ""
-        self._recorded = Reply("")
+        self._recorded = Reply(b"")
         self._running: asyncio.Task[Reply] | None = None
+        self._waiting: list[Deliver] = []
         self.conversation: list[Message] = list(opened.observation.messages)
         self.turn = 0
         """Steps taken so far; also the number of the next one."""
@@ -80,8 +85,11 @@ class EnvironmentSession:
         self.held = 0
         """Requests over connections that are known to be alive and that wait for this session now."""
 
-    def step(self, request: Mapping[str, Any]) -> Reply | asyncio.Task[Reply]:
+    def step(self, request: Mapping[str, Any], deliver: Deliver | None = None) -> Reply | asyncio.Task[Reply]:
         """The reply to a step, or the task that is working on it.
+
+        Args:
+            deliver: awaited with the reply by the task, at its end. It must not raise.
 
         Raises:
             Refusal: the step cannot be taken; the session is as it was.
@@ -91,6 +99,7 @@ class EnvironmentSession:
             raise Refusal(Code.MALFORMED, "a step needs request_id (a text) and turn (how many steps came before it)")
         if self._running is not None:
             if asked == self._asked:
+                self._waiting.extend([deliver] if deliver is not None else [])
                 return self._running
             raise Refusal(Code.BUSY, f"the session is taking step {self.turn} for another request")
         if asked == self._answered:
@@ -99,7 +108,7 @@ class EnvironmentSession:
             return self._recorded
         env = self._playable(turn)
         message = _assistant_message(request.get("message"))
-        self._asked = asked
+        self._asked, self._waiting = asked, [deliver] if deliver is not None else []
         # A task of its own: whoever asked may go away in the meantime and come back for the reply.
         self._running = asyncio.get_running_loop().create_task(self._take(env, asked, message))
         return self._running
@@ -152,6 +161,8 @@ class EnvironmentSession:
         finally:
             self._running = None
         self._answered, self._recorded = asked, reply
+        for deliver in self._waiting:
+            await deliver(reply)
         return reply
 
     def _accept(self, message: Message, result: StepResult) -> None:

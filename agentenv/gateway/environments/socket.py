@@ -9,6 +9,7 @@ time is saved when many sessions play.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
@@ -33,11 +34,12 @@ class EnvironmentSocket:
     def __init__(self, operations: Operations, max_body: int) -> None:
         self._operations = operations
         self._socket = web.WebSocketResponse(max_msg_size=max_body, compress=False, heartbeat=PING_S)
-        self._ready: list[str] = []
+        self._ready: list[bytes] = []
         self._wake = asyncio.Event()
+        self._in_flight = 0
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
-        """Answers requests until the other side has gone. What still runs then goes on and is recorded."""
+        """Answers requests until the other side has gone. Steps that still run then go on and are recorded."""
         await self._socket.prepare(request)
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(self._write())
@@ -46,7 +48,8 @@ class EnvironmentSocket:
                     if message.type is WSMsgType.TEXT:
                         self._read(message.data, group)
                     else:
-                        self._send(self._operations.refuse(_NO_TEXT, {}))
+                        refusal = Refusal(Code.MALFORMED, "requests are text frames")
+                        self._send(self._operations.refuse(refusal, {}))
             finally:
                 writer.cancel()
         return self._socket
@@ -67,30 +70,34 @@ class EnvironmentSocket:
             if operation is not Operation.STEP:
                 group.create_task(self._perform(operation, request))
                 continue
-            answer = self._operations.step(request)
+            answer = self._operations.step(request, self._deliver)
             if isinstance(answer, Reply):
                 self._send(answer)
             else:
-                answer.add_done_callback(self._on_step)
+                self._in_flight += 1
 
     async def _perform(self, operation: Operation, request: Wire) -> None:
         self._send(await self._operations.perform(operation, request))
 
-    def _on_step(self, task: asyncio.Task[Reply]) -> None:
-        if not task.cancelled():
-            self._send(task.result())
+    async def _deliver(self, reply: Reply) -> None:
+        """Sends the reply to a step."""
+        self._in_flight -= 1
+        if self._in_flight or self._ready:
+            self._send(reply)
+            return
+        # Nothing else is on its way, so nothing is gained by waiting for company in the frame.
+        with suppress(ConnectionError):
+            await self._socket.send_frame(reply.text, WSMsgType.TEXT)
 
     def _send(self, reply: Reply) -> None:
         self._ready.append(reply.text)
         self._wake.set()
 
     async def _write(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            frame = "\n".join(self._ready)
-            self._ready.clear()
-            await self._socket.send_str(frame)
-
-
-_NO_TEXT = Refusal(Code.MALFORMED, "requests are text frames")
+        with suppress(ConnectionError):  # the reader notices too, and ends the connection
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                frame = b"\n".join(self._ready)
+                self._ready.clear()
+                await self._socket.send_frame(frame, WSMsgType.TEXT)
