@@ -10,14 +10,16 @@ import aiohttp
 from aiohttp import web
 
 from agentenv.episode import Usage
-from agentenv.gateway.answers import NotAnAnswer, ReadAnswer, read_answer, strip_answer
+from agentenv.gateway.answers import NotAnAnswer, ReadAnswer, ReadChoice, read_answer, strip_answer
 from agentenv.gateway.attempts import Interrupted, ask_replicas, cut_off, given_up, refusal, unreachable, unusable
-from agentenv.gateway.calls import CallStatus
+from agentenv.gateway.calls import CallStatus, Continuation
 from agentenv.gateway.config import GatewayConfig
+from agentenv.gateway.continuation import Plan, Renderer, RendererError, chat_answer, read_ids
 from agentenv.gateway.dialects import Dialect
 from agentenv.gateway.failures import ApiError
-from agentenv.gateway.relay import Relay
-from agentenv.gateway.requests import Question, read_body
+from agentenv.gateway.packed import ID_BYTES
+from agentenv.gateway.relay import Relay, chunks_of
+from agentenv.gateway.requests import Question, exact_body, read_body
 from agentenv.gateway.router import Replica, Router
 from agentenv.gateway.sessions import Call, Session
 from agentenv.gateway.statistics import GatewayStatistics
@@ -72,6 +74,7 @@ class _Exchange:
     body: Wire
     question: Question
     call: Call
+    plan: Plan | None = None
     sent: web.StreamResponse | None = None
     relay: Relay | None = None
 
@@ -81,7 +84,9 @@ class _Exchange:
         assert task is not None
         self.session.tasks.add(task)
         try:
-            use = self._stream if self.question.stream else self._whole
+            self.plan = await self._plan()
+            exact = self.plan is not None and self.plan.prompt_ids is not None
+            use = self._stream if self.question.stream and not exact else self._whole
             pause = caller.config.pause_seconds
             response = await ask_replicas(caller.router, self.session, caller.statistics, use, pause)
             call.status = call.status or CallStatus.OK
@@ -106,28 +111,35 @@ class _Exchange:
             self._count()
         return response
 
+    async def _plan(self) -> Plan | None:
+        """How the prompt goes on from earlier calls of the session; `None` for text completions: theirs is as sent."""
+        question, session = self.question, self.session
+        if not question.chat:
+            return None
+        replica = session.replica = self.caller.router.choose(session.replica, {})
+        renderer = self._renderer(replica)
+        plan = await session.conversations.plan(question.messages, question.tools, question.options, renderer)
+        self.call.continuation, self.call.fork_reason = plan.continuation, plan.fork_reason
+        return plan
+
+    def _renderer(self, replica: Replica) -> Renderer:
+        return self.caller.router.renderer(replica, self.caller.config.model or str(self.body.get("model") or ""))
+
     async def _whole(self, replica: Replica) -> web.StreamResponse:
-        question, caller = self.question, self.caller
+        """Asks for the whole answer and delivers it; in events where the agent wants a stream."""
+        question = self.question
         self.call.replica = replica.url
-        body = question.upstream_body(caller.config.model, replica.refused)
-        try:
-            async with caller.router.post(replica, question.path, body, caller.whole_timeout) as upstream:
-                raw = await upstream.read()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise unreachable(error, replica, caller.config.request_seconds) from error
-        if upstream.status != 200:
-            raise refusal(replica, upstream, raw, question)
-        try:
-            reply = loads(raw)
-            read = read_answer(reply, upstream.headers, chat=question.chat)
-        except (ValueError, NotAnAnswer) as error:
-            raise unusable(f"the answer of {replica.url} cannot be used: {error}", raw) from None
+        reply, read = await self._ask(replica)
         if read.given_up:
             self._keep_aborted(read)
             raise Interrupted(given_up(replica.url), paused=True)
         self._keep(read)
         self.dialect.answered(self.session, self.call, self.body, reply)
         strip_answer(reply, question.asked)
+        if question.stream:
+            writer = self.dialect.writer(self.body)
+            chunks = [writer.feed(chunk) for chunk in chunks_of(reply, usage=question.asked.usage)]
+            return await self._send(b"".join([*chunks, writer.finish()]), end=True)
         answer = dumps(self.dialect.from_upstream(reply, self.body))
         headers = {"Content-Type": "application/json", SESSION_HEADER: self.session.header}
         response = web.Response(body=answer, headers=headers)
@@ -137,6 +149,42 @@ class _Exchange:
         except ConnectionError:
             raise _ClientGone from None
         return response
+
+    async def _ask(self, replica: Replica) -> tuple[Wire, ReadAnswer]:
+        """The whole answer of a replica, as it came and as it is read."""
+        question, caller, plan = self.question, self.caller, self.plan
+        model = caller.config.model
+        exact = plan is not None and plan.prompt_ids is not None
+        if plan is not None and exact:
+            path, body = "/v1/completions", exact_body(plan, question, model, replica.refused)
+        else:
+            path, body = question.path, question.upstream_body(model, replica.refused)
+        try:
+            async with caller.router.post(replica, path, body, caller.whole_timeout) as upstream:
+                raw = await upstream.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise unreachable(error, replica, caller.config.request_seconds) from error
+        if upstream.status != 200:
+            raise refusal(replica, upstream, raw, question)
+        try:
+            reply = loads(raw)
+            read = read_answer(reply, upstream.headers, chat=question.chat and not exact)
+            if plan is not None and exact:
+                reply = chat_answer(reply, await self._message(plan, reply, replica))
+                read = read_answer(reply, upstream.headers, chat=True)
+        except (ValueError, NotAnAnswer) as error:
+            raise unusable(f"the answer of {replica.url} cannot be used: {error}", raw) from None
+        return reply, read
+
+    async def _message(self, plan: Plan, completion: Wire, replica: Replica) -> Wire:
+        """The assistant message of a text completion, read by the server's own parsers; its plain text if they fail."""
+        question = self.question
+        try:
+            return await self._renderer(replica).read_answer(
+                plan.prompt_ids or (), read_ids(completion), question.messages, question.tools, question.options
+            )
+        except RendererError:
+            return {"role": "assistant", "content": completion["choices"][0]["text"]}
 
     async def _stream(self, replica: Replica) -> web.StreamResponse:
         question, caller = self.question, self.caller
@@ -200,7 +248,7 @@ class _Exchange:
             raise _ClientGone from None
         return self.sent
 
-    def _keep(self, read: ReadAnswer) -> None:
+    def _keep(self, read: ReadAnswer, *, delivered: bool = True) -> None:
         """Puts an answer into the record: the first choice as this call, further ones as calls beside it."""
         calls = [self.call, *(self.session.sibling_call(self.call) for _ in read.choices[1:])]
         for call, choice in zip(calls, read.choices, strict=True):
@@ -210,16 +258,28 @@ class _Exchange:
                 sampled = 0 if choice.tokens is None else choice.tokens.sampled_count
                 call.usage = Usage(read.usage.prompt_tokens, sampled)
             self.session.keep_answer(call, choice.message, choice.tokens)
+            if delivered:
+                self._learn(call, choice)
             if choice.tokens is None:
                 call.error = choice.problem
                 call.status = CallStatus.OK if read.without_tokens else CallStatus.BAD_TOKENS
             elif call is not self.call:
                 call.status = CallStatus.OK
 
+    def _learn(self, call: Call, choice: ReadChoice) -> None:
+        """Tells the conversations of an answer, and notes how its prompt really came about."""
+        if self.plan is None:
+            if call.base is not None and call.shared * ID_BYTES == len(call.base.ids()):
+                call.continuation = Continuation.MERGED
+            return
+        tokens = None if choice.tokens is None else call
+        plan = self.session.conversations.learn(self.plan, choice.message, tokens, choice.finish_reason)
+        call.continuation, call.fork_reason = plan.continuation, plan.fork_reason
+
     def _keep_aborted(self, read: ReadAnswer) -> None:
         """Records what was sampled before a server gave up, beside the call, which is tried again."""
         first, self.call = self.call, self.session.sibling_call(self.call)
-        self._keep(read)
+        self._keep(read, delivered=False)
         self.call.status, self.call.error = CallStatus.ABORTED, "the server gave the generation up"
         self.caller.statistics.calls[CallStatus.ABORTED] += 1
         self.call = first

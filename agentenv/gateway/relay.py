@@ -83,6 +83,23 @@ class Relay:
         )
 
 
+def chunks_of(reply: Wire, *, usage: bool) -> list[Wire]:
+    """A whole chat answer as the chunks of a stream: one with everything, one with the end, one with the counts."""
+    envelope = {name: reply.get(name) for name in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
+    said, ends = [], []
+    for choice in reply["choices"]:
+        index = choice.get("index", 0)
+        delta = {name: value for name, value in choice["message"].items() if value is not None}
+        if delta.get("tool_calls"):
+            delta["tool_calls"] = [{"index": at, **call} for at, call in enumerate(delta["tool_calls"])]
+        rest = {name: choice[name] for name in ("logprobs", "token_ids", "weight_versions") if name in choice}
+        said.append({"index": index, "delta": delta, "finish_reason": None, **rest})
+        ends.append({"index": index, "delta": {}, "logprobs": None, "finish_reason": choice.get("finish_reason")})
+    prompt = {"prompt_token_ids": reply["prompt_token_ids"]} if "prompt_token_ids" in reply else {}
+    chunks = [{**envelope, "choices": said, **prompt}, {**envelope, "choices": ends}]
+    return [*chunks, {**envelope, "choices": [], "usage": reply.get("usage")}] if usage else chunks
+
+
 def _words(chunk: object) -> str:
     """What a server says in place of a chunk."""
     error = chunk.get("error", chunk) if isinstance(chunk, dict) else chunk

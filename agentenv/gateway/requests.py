@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentenv.gateway.answers import Asked
+from agentenv.gateway.continuation import Plan
 from agentenv.gateway.failures import ApiError
 from agentenv.gateway.wirejson import dumps, loads
 from agentenv.messages import Wire
@@ -65,6 +66,11 @@ class Question:
         return {name: value for name, value in self.body.items() if name not in _NO_SAMPLING}
 
     @property
+    def options(self) -> Mapping[str, Any]:
+        """Everything of the body besides messages and tools."""
+        return {name: value for name, value in self.body.items() if name not in ("messages", "tools")}
+
+    @property
     def path(self) -> str:
         return "/v1/chat/completions" if self.chat else "/v1/completions"
 
@@ -85,6 +91,19 @@ class Question:
             opening = self.raw.index(b"{") + 1
             return b"{" + dumps(added)[1:-1] + b"," + self.raw[opening:] if added else self.raw
         return dumps({**body, **added})
+
+
+def exact_body(plan: Plan, question: Question, model: str | None, refused: Collection[str]) -> bytes:
+    """The bytes for `/v1/completions` of a call whose prompt is known token for token."""
+    body = plan.completion_body(question.options)
+    body.pop("stream", None)
+    body.pop("stream_options", None)
+    added: Wire = {name: True for name in TOKEN_FIELDS if name not in refused}
+    if "logprobs" in added:
+        added["logprobs"] = body.get("logprobs") or 0
+    if model is not None:
+        added["model"] = model
+    return dumps({**body, **added})
 
 
 def _messages(body: Wire) -> Sequence[Wire]:

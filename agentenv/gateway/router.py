@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import yarl
@@ -14,11 +15,15 @@ import yarl
 from agentenv.errors import ConfigError
 from agentenv.gateway.calls import CallStatus
 from agentenv.gateway.config import GatewayConfig
+from agentenv.gateway.continuation import Renderer, ServerRenderer
 from agentenv.gateway.failures import ApiError
+from agentenv.gateway.wirejson import dumps, loads
+from agentenv.messages import Wire
 
 ATTEMPTS = 2
 """How often one call may be given to the same replica."""
 _LARGE = 2**20
+_RENDERERS = 16
 _IDLE_CONNECTION_SECONDS = 4.0  # below the five after which uvicorn, under vLLM, closes one
 
 
@@ -48,12 +53,26 @@ class Replica:
         """Set to have the health looked at now instead of at the next turn."""
         self._base = yarl.URL(url)
         self._paths: dict[str, yarl.URL] = {}
+        self._renderers: dict[str, Renderer] = {}
 
     def at(self, path: str) -> yarl.URL:
         """The URL of a path such as `/v1/models`."""
         found = self._paths.get(path)
         if found is None:
             found = self._paths[path] = self._base.with_path(self._base.path.rstrip("/") + path)
+        return found
+
+    def renderer(self, model: str, post: Callable[[Replica, str, Wire], Awaitable[tuple[int, Any]]]) -> Renderer:
+        """The server's template and parsers for a model."""
+        found = self._renderers.get(model)
+        if found is None:
+            if len(self._renderers) >= _RENDERERS:  # a server has a few names; agents can make up any number
+                self._renderers.clear()
+
+            async def post_here(path: str, body: Wire) -> tuple[int, Any]:
+                return await post(self, path, body)
+
+            found = self._renderers[model] = ServerRenderer(post_here, model)
         return found
 
     def failed(self, problem: str) -> None:
@@ -144,6 +163,19 @@ class Router:
         if self._http is None:
             raise RuntimeError("the router is not open")
         return self._http.get(replica.at(path), timeout=timeout, allow_redirects=False)
+
+    def renderer(self, replica: Replica, model: str) -> Renderer:
+        """The template and parsers of a replica."""
+        return replica.renderer(model, self._post_json)
+
+    async def _post_json(self, replica: Replica, path: str, body: Wire) -> tuple[int, Any]:
+        timeout = aiohttp.ClientTimeout(total=self._config.idle_seconds, sock_connect=self._config.connect_seconds)
+        async with self.post(replica, path, dumps(body), timeout) as response:
+            raw = await response.read()
+        try:
+            return response.status, loads(raw)
+        except ValueError:
+            return response.status, None
 
     async def _watch(self, replica: Replica) -> None:
         while True:

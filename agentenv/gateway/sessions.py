@@ -13,6 +13,7 @@ from typing import Any
 
 from agentenv.episode import EpisodeKey, Usage
 from agentenv.gateway.calls import CallStatus, Continuation, ForkReason, ModelCallRecord, Protocol
+from agentenv.gateway.continuation import Conversations
 from agentenv.gateway.packed import ID_BYTES, MessageTree, PackedTokens, shared_ids
 from agentenv.gateway.router import Replica
 from agentenv.messages import Wire
@@ -118,6 +119,7 @@ class Session:
         "_samplings",
         "_tools",
         "calls",
+        "conversations",
         "created_at",
         "ended",
         "episode_id",
@@ -148,6 +150,7 @@ class Session:
         self.replica: Replica | None = None
         self.calls: list[Call] = []
         self.messages = MessageTree()
+        self.conversations = Conversations()
         self.rewards: dict[int, list[Component]] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
         self._tools: list[Sequence[Wire]] = [()]
