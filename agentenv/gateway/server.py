@@ -75,7 +75,6 @@ class Gateway:
             where = f"{self.config.host}:{self.config.port}"
             raise GatewayError(f"cannot listen on {where}: {error.strerror or error}; choose another --port") from error
         self._port = self._runner.addresses[0][1]
-        self._routes.url = self.url
         self.sessions.start()
 
     async def close(self) -> None:

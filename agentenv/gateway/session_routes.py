@@ -43,8 +43,6 @@ class SessionRoutes:
     def __init__(self, table: SessionTable, read: ReadBody) -> None:
         self._table = table
         self._read = read
-        self.url = ""
-        """Where the gateway is reached."""
 
     async def handle(self, request: web.BaseRequest, id: str | None, rest: tuple[str, ...]) -> web.Response:
         """Answers a request; `rest` is the path after the id. Raises `ApiError`."""
@@ -53,11 +51,11 @@ class SessionRoutes:
                 case "POST":
                     return await self._create(request)
                 case "GET":
-                    return self._list()
+                    return self._list(_url(request))
         else:
             match (request.method, rest):
                 case ("GET", ()):
-                    return _json(session_to_wire(self._table.find(id), self.url))
+                    return _json(session_to_wire(self._table.find(id), _url(request)))
                 case ("DELETE", ()):
                     return await self._delete(id)
                 case ("POST", ("reward",)):
@@ -73,11 +71,11 @@ class SessionRoutes:
     async def _create(self, request: web.BaseRequest) -> web.Response:
         new = NewSession.read(await self._body(request))
         session = self._table.create(new.id, task=new.task, key=new.key, seed=new.seed, metadata=new.metadata)
-        return _json(session_to_wire(session, self.url), status=201)
+        return _json(session_to_wire(session, _url(request)), status=201)
 
-    def _list(self) -> web.Response:
+    def _list(self, url: str) -> web.Response:
         found: list[Session | Ended] = [*self._table.open.values(), *self._table.ended.values()]
-        return _json({"sessions": [session_to_wire(session, self.url) for session in found]})
+        return _json({"sessions": [session_to_wire(session, url) for session in found]})
 
     async def _delete(self, id: str) -> web.Response:
         found = self._table.find(id)
@@ -108,14 +106,14 @@ class SessionRoutes:
         if said.components and session.calls:
             session.give_reward(None, said.components)
         ended = await self._table.end(session, said.status, said.stop_reason, said.problem)
-        return _json(session_to_wire(ended, self.url) | _outcome(self._table, ended))
+        return _json(session_to_wire(ended, _url(request)) | _outcome(self._table, ended))
 
-    def _trajectory(self, id: str, *, rows: bool, tokens: bool) -> web.Response:
+    def _trajectory(self, id: str, url: str, *, rows: bool, tokens: bool) -> web.Response:
         found = self._table.find(id)
         session = found if isinstance(found, Session) else found.session
         episode = self._table.episode(found)
         shown: Wire = {
-            "session": session_to_wire(found, self.url),
+            "session": session_to_wire(found, url),
             "episode": codec.episode_to_wire(episode),
             "calls": [call_to_wire(session.record(call)) for call in session.calls if call.status is not None],
             "drift": drift_to_wire(session),
@@ -135,6 +133,11 @@ class SessionRoutes:
 def _outcome(table: SessionTable, ended: Ended) -> Wire:
     episode = table.episode(ended)
     return {"reward": episode.reward, "components": episode.components, "turns": len(episode.turns)}
+
+
+def _url(request: web.BaseRequest) -> str:
+    """The gateway as this client reaches it."""
+    return f"{request.scheme}://{request.host}"
 
 
 def _flag(request: web.BaseRequest, name: str, default: bool) -> bool:
