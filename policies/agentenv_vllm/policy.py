@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agentenv.errors import ConfigError
 from agentenv.messages import Message
@@ -24,7 +24,7 @@ from agentenv_vllm.watch import HealthWatch, watching
 if TYPE_CHECKING:
     import torch
 
-    from agentenv_vllm.updates.base import WeightUpdater
+    from agentenv_vllm.updates import WeightUpdater
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class VLLMSettings:
         model: the name to ask for; `None` takes the server's first.
         model_folder: where the learner finds the model of a server that is not ours; by default where the server says
             it loaded it from.
+        weights_folder: where updates are written that travel by files, which a server on another machine must see under
+            the same path; by default a temporary folder.
         api_key: sent as a bearer token; by default the environment variable `VLLM_API_KEY`, if it is set.
         timeout: seconds one request may take.
         hang_seconds: a server that is silent for so long is given up.
@@ -46,6 +48,7 @@ class VLLMSettings:
     pause: PauseMode = PauseMode.KEEP
     model: str | None = None
     model_folder: Path | None = None
+    weights_folder: Path | None = None
     api_key: str | None = None
     timeout: float = 240.0
     hang_seconds: float = 30.0
@@ -82,7 +85,7 @@ class VLLMPolicy(TrainablePolicy):
             self.name += f"#{self.settings.model}"
         self._gate = VersionGate()
         self._running: _Running | None = None
-        self._updater: WeightUpdater[object] | None = None
+        self._updater: WeightUpdater[Any] | None = None
         self._stack = AsyncExitStack()
 
     @property
@@ -174,30 +177,46 @@ class VLLMPolicy(TrainablePolicy):
         async with running.watch.guard():
             updater = self._updater or await self._start_updater(running)
             try:
-                async with self._gate.updating(version):
-                    with running.watch.engine_busy():
-                        await updater.publish(weights, version)
-                    running.client.model = updater.model_name
+                await updater.publish(weights, version, serving=self._replacing(running, updater, version))
             except BaseException as error:
                 if updater.half_updated:
                     running.watch.fail(WeightUpdateError(f"the server's weights are half updated: {error}"))
                 raise
 
-    async def _start_updater(self, running: _Running) -> WeightUpdater[object]:
-        found, method = running.probe, self.settings.update
-        found.require(method)
-        updater = _make_updater(method, running.api, self.model_folder, found, self.settings.pause)
+    @asynccontextmanager
+    async def _replacing(self, running: _Running, updater: WeightUpdater[Any], version: int) -> AsyncIterator[None]:
+        """While the server's weights are replaced no request is sent, and its engine may be silent."""
+        async with self._gate.updating(version):
+            with running.watch.engine_busy():
+                yield
+            running.client.model = updater.model_name
+
+    async def _start_updater(self, running: _Running) -> WeightUpdater[Any]:
+        from agentenv_vllm.updates import UpdateFolders, make_updater
+
+        found, settings = running.probe, self.settings
+        found.require(settings.update)
+        updater = make_updater(
+            settings.update.value,
+            running.api,
+            self.model_folder,
+            found.model,
+            settings.pause,
+            backend=found.weight_transfer,
+            folders=None if settings.weights_folder is None else UpdateFolders(settings.weights_folder),
+        )
         self._stack.push_async_callback(updater.close)
         with running.watch.engine_busy():
             await updater.start(found.routes)
         if found.paused:  # whoever left it so; only now it answers
-            running.probe = await probe(running.api, self.settings.model)
-            running.probe.require(method)
-        client = running.client
-        lora = method is Mode.LORA
-        client.in_flight = InFlight.ABORTED if self.settings.pause is PauseMode.ABORT else InFlight.MIXED
-        client.server_stamps = running.probe.weight_versions and not lora and "/update_weight_version" in found.routes
-        client.salted = not lora
+            found = running.probe = await probe(running.api, settings.model)
+            found.require(settings.update)
+        # An adapter's version is in its name; what the server says is that of the weights below it.
+        whole = updater.in_flight is InFlight.UNTOUCHED
+        running.client.in_flight = updater.in_flight
+        running.client.server_stamps = found.weight_versions and not whole and "/update_weight_version" in found.routes
+        running.client.salted = not whole
+        self._gate.version = updater.version
         self._updater = updater
         return updater
 
@@ -243,9 +262,3 @@ async def _served_version(api: VLLMApi, found: Probe) -> int:
         return 0
     told = await api.weight_version()
     return int(told) if told.isdecimal() else 0
-
-
-def _make_updater(method: Mode, api: VLLMApi, folder: Path, found: Probe, pause: PauseMode) -> WeightUpdater[object]:
-    from agentenv_vllm.updates import make_updater
-
-    return make_updater(method.value, api, folder, found.model, pause)
