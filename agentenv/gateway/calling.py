@@ -170,7 +170,8 @@ class _Exchange:
             reply = loads(raw)
             read = read_answer(reply, upstream.headers, chat=question.chat and not exact)
             if plan is not None and exact:
-                reply = chat_answer(reply, await self._message(plan, reply, replica))
+                alternatives = int(question.body.get("top_logprobs") or 0)
+                reply = chat_answer(reply, await self._message(plan, reply, replica), top_logprobs=alternatives)
                 read = read_answer(reply, upstream.headers, chat=True)
         except (ValueError, NotAnAnswer) as error:
             raise unusable(f"the answer of {replica.url} cannot be used: {error}", raw) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 import aiohttp
 import yarl
 
-from agentenv.errors import ConfigError
+from agentenv.errors import AgentenvError, ConfigError
 from agentenv.gateway.calls import CallStatus
 from agentenv.gateway.config import GatewayConfig
 from agentenv.gateway.continuation import Renderer, ServerRenderer
@@ -25,6 +26,10 @@ ATTEMPTS = 2
 _LARGE = 2**20
 _RENDERERS = 16
 _IDLE_CONNECTION_SECONDS = 4.0  # below the five after which uvicorn, under vLLM, closes one
+
+
+class UpstreamError(AgentenvError):
+    """No replica can be reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,12 @@ class Router:
             raise self.nobody()
         return min(living, key=lambda replica: (tried.get(replica, 0), replica.in_flight, replica.calls))
 
+    def require_one(self) -> None:
+        """Raises `UpstreamError` unless a replica is alive."""
+        if not any(replica.alive for replica in self.replicas):
+            named = "; ".join(f"{replica.url}: {replica.problem}" for replica in self.replicas)
+            raise UpstreamError(f"no model server answers ({named}); start it first, or correct its URL")
+
     def nobody(self) -> ApiError:
         """What a call is told when no replica can take it."""
         named = "; ".join(f"{replica.url}: {replica.problem or 'it failed this call'}" for replica in self.replicas)
@@ -211,8 +222,13 @@ def describe(error: BaseException, seconds: float) -> str:
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the connection was closed"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"{error.os_error.strerror or error}".lower()
+        return words_of(error.os_error)
     return f"{type(error).__name__}: {error}"
+
+
+def words_of(error: OSError) -> str:
+    """What the operating system says, without what asyncio adds."""
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 def checked_url(url: str) -> str:

@@ -17,7 +17,7 @@ from agentenv.gateway.calling import SESSION_HEADER, Caller
 from agentenv.gateway.config import GatewayConfig
 from agentenv.gateway.dialects import DIALECTS, Dialect
 from agentenv.gateway.failures import ApiError
-from agentenv.gateway.router import Router, describe
+from agentenv.gateway.router import Router, describe, words_of
 from agentenv.gateway.session_routes import SessionRoutes
 from agentenv.gateway.statistics import GatewayStatistics
 from agentenv.gateway.table import SessionTable
@@ -73,7 +73,7 @@ class Gateway:
         except OSError as error:
             await self.close()
             where = f"{self.config.host}:{self.config.port}"
-            raise GatewayError(f"cannot listen on {where}: {error.strerror or error}; choose another --port") from error
+            raise GatewayError(f"cannot listen on {where}: {words_of(error)}; choose another --port") from error
         self._port = self._runner.addresses[0][1]
         self.sessions.start()
 

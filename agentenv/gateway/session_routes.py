@@ -63,9 +63,7 @@ class SessionRoutes:
                 case ("POST", ("finish",)):
                     return await self._finish(request, id)
                 case ("GET", ("trajectory",)):
-                    return self._trajectory(
-                        id, rows=_flag(request, "rows", False), tokens=_flag(request, "tokens", True)
-                    )
+                    return self._trajectory(request, id)
         raise ApiError(404, f"there is no {request.method} {request.path}")
 
     async def _create(self, request: web.BaseRequest) -> web.Response:
@@ -108,19 +106,19 @@ class SessionRoutes:
         ended = await self._table.end(session, said.status, said.stop_reason, said.problem)
         return _json(session_to_wire(ended, _url(request)) | _outcome(self._table, ended))
 
-    def _trajectory(self, id: str, url: str, *, rows: bool, tokens: bool) -> web.Response:
+    def _trajectory(self, request: web.BaseRequest, id: str) -> web.Response:
         found = self._table.find(id)
         session = found if isinstance(found, Session) else found.session
         episode = self._table.episode(found)
         shown: Wire = {
-            "session": session_to_wire(found, url),
+            "session": session_to_wire(found, _url(request)),
             "episode": codec.episode_to_wire(episode),
             "calls": [call_to_wire(session.record(call)) for call in session.calls if call.status is not None],
             "drift": drift_to_wire(session),
         }
-        if rows:
+        if _flag(request, "rows", False):
             shown |= rows_to_wire(episode)
-        if not tokens:
+        if not _flag(request, "tokens", True):
             for holder in (*shown["calls"], *shown["episode"]["turns"]):
                 holder["tokens"] = None
         return web.Response(body=codec.to_json(shown).encode(), content_type="application/json")
