@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from agentenv.gateway.continuation.canonical import reasoning_of
@@ -84,8 +85,10 @@ def completion_body(
     return body
 
 
-def chat_answer(completion: Mapping[str, Any], message: Wire) -> Wire:
+def chat_answer(completion: Mapping[str, Any], message: Wire, *, top_logprobs: int = 0) -> Wire:
     """A chat completion from a text completion with one choice, and the message its ids were read as.
+
+    `top_logprobs` is how many alternatives a token the chat request asked for.
 
     A message that is text alone is the text the server gives: it ends before a stop string, while the ids go on, and
     leaves special tokens out where the chat route does.
@@ -97,7 +100,11 @@ def chat_answer(completion: Mapping[str, Any], message: Wire) -> Wire:
     elif not reasoning_of(message) and isinstance(choice.get("text"), str):
         message = {**message, "content": choice["text"]}
     chosen = {name: value for name, value in choice.items() if name not in ("text", "prompt_token_ids", "logprobs")}
-    chosen |= {"message": message, "finish_reason": reason, "logprobs": _chat_logprobs(choice.get("logprobs"))}
+    chosen |= {
+        "message": message,
+        "finish_reason": reason,
+        "logprobs": _chat_logprobs(choice.get("logprobs"), top_logprobs),
+    }
     answer = {name: value for name, value in completion.items() if name != "choices"}
     answer |= {"object": "chat.completion", "choices": [chosen]}
     answer["id"] = "chatcmpl-" + str(completion.get("id", "")).removeprefix("cmpl-")
@@ -118,15 +125,16 @@ def read_ids(completion: Mapping[str, Any]) -> list[int]:
     return ids[:-1] if ended else ids
 
 
-def _chat_logprobs(logprobs: Any) -> Wire | None:
+def _chat_logprobs(logprobs: Any, alternatives: int) -> Wire | None:
     """Log-probabilities in the chat format; the bytes are those of the token's text."""
     if not isinstance(logprobs, Mapping) or not isinstance(logprobs.get("tokens"), list):
         return None
-    alternatives = logprobs.get("top_logprobs") or [None] * len(logprobs["tokens"])
+    tops = logprobs.get("top_logprobs") or [None] * len(logprobs["tokens"])
     return {
         "content": [
-            _entry(token, logprob) | {"top_logprobs": [_entry(*other) for other in (top or {}).items()]}
-            for token, logprob, top in zip(logprobs["tokens"], logprobs["token_logprobs"], alternatives, strict=True)
+            _entry(token, logprob)
+            | {"top_logprobs": [_entry(*other) for other in islice((top or {}).items(), alternatives)]}
+            for token, logprob, top in zip(logprobs["tokens"], logprobs["token_logprobs"], tops, strict=True)
         ]
     }
 

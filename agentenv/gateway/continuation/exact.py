@@ -41,6 +41,7 @@ WINDOW = 4
 """Ids at the end of a prompt whose text is compared together with the answer's: as far as a merge could reach back,
 and context for decoders that look at the token before."""
 
+_NO_CHARACTER = "\ufffd"
 _TAG = re.compile(r"</?[^<>\s]{1,40}>|\[/?[A-Z_]{2,40}\]")
 
 
@@ -200,25 +201,35 @@ async def _end_of_same_text(own: array[int], theirs: array[int], renderer: Rende
     """Where in `theirs` the text of `own` ends on the boundary of a token; 0 where it does not.
 
     The end of a turn is a token that one text alone brings about, so it is where `theirs` holds as many of it as `own`.
-    The end of a cut answer can be spelled in any way; it is searched for by the length of the text. Either only
-    proposes a place: the texts are compared.
+    The end of a cut answer can be spelled in any way and is searched for. Either way the texts are compared.
     """
     end = _after_same_number_of(own[-1], own, theirs)
     if end:
         spelled = await asyncio.gather(renderer.spell(own), renderer.spell(theirs[:end]))
         if spelled[0] == spelled[1]:
             return end
-    if whole:
-        return 0
-    text = await renderer.spell(own)
+    return 0 if whole else await _end_of_cut_text(await renderer.spell(own), theirs, renderer)
+
+
+async def _end_of_cut_text(text: str, theirs: array[int], renderer: Renderer) -> int:
+    """Where in `theirs` a text ends that was cut short; 0 where it does not.
+
+    A character that was cut in the middle is shown as `U+FFFD`, or not at all: it may be missing from `theirs`.
+    """
+    shown = len(text.rstrip(_NO_CHARACTER))
     low, high = 0, min(len(theirs), len(text.encode()) + WINDOW)  # a token brings a byte at least
     while low < high:
         middle = (low + high) // 2
-        if len(await renderer.spell(theirs[:middle])) < len(text):
+        if len(await renderer.spell(theirs[:middle])) < shown:
             low = middle + 1
         else:
             high = middle
-    return low if await renderer.spell(theirs[:low]) == text else 0
+    end = 0
+    while low <= len(theirs) and text.startswith(spelled := await renderer.spell(theirs[:low])):
+        end = low if len(spelled) >= shown else end
+        low += 1
+    inside = (await renderer.spell(theirs[end : end + WINDOW])).startswith(_NO_CHARACTER)
+    return 0 if inside else end
 
 
 def _after_same_number_of(token: int, own: array[int], theirs: array[int]) -> int:
