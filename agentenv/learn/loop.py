@@ -34,7 +34,6 @@ from agentenv.learn.events import (
     Evaluated,
     IterationFinished,
     RunStarted,
-    Tested,
     TrainEvent,
     TrainResult,
     WarmupStep,
@@ -44,6 +43,7 @@ from agentenv.learn.model import load_model
 from agentenv.learn.sources import TaskStream
 from agentenv.learn.streams import TrainingRow, training_rows
 from agentenv.learn.supervised import SupervisedStep
+from agentenv.learn.testing import FinalTest
 from agentenv.learn.trainer import Trainer
 from agentenv.learn.warmup import warm_up
 from agentenv.policy.contract import Sampling, TrainablePolicy
@@ -176,10 +176,10 @@ class _Run:
 
     async def finish(self) -> TrainResult:
         """Runs the iterations that are left, and the tests before and after them."""
-        config = self._config
+        config, test = self._config, self._final_test()
         last = self._folder
         reached = await self._evaluate() if self._progress.iteration == 0 else self._target_reached()
-        before = await self._test("before", 0)
+        before = None if test is None else await test.before(self._progress.iteration)
         while not reached and self._progress.iteration < config.iterations:
             iteration = self._progress.iteration + 1
             await self._iterate(iteration)
@@ -202,7 +202,7 @@ class _Run:
             best_reward=best.best_reward,
             last_folder=last,
             before=before,
-            after=await self._test("after", best.best_iteration, best_folder),
+            after=None if test is None else await test.after(best.best_iteration, best_folder),
         )
 
     async def _warm_up(self, warmup: WarmupConfig) -> None:
@@ -217,33 +217,11 @@ class _Run:
         await warm_up(self._trainer.model, folder, self._spec, self._config, warmup, on_step)
         await self._save()
 
-    async def _test(self, name: str, iteration: int, model_folder: Path | None = None) -> Tested | None:
-        """The final test of the weights now served, or of those in `model_folder`; resumable like any evaluation.
-
-        The first test needs the weights of iteration 0: a resumed run reads its result, or goes without.
-        """
-        wanted, folder = self._config.final_test, self._folder / f"test-{name}-{iteration:06d}"
-        if wanted is None or (name == "before" and self._progress.iteration > 0 and not folder.exists()):
+    def _final_test(self) -> FinalTest | None:
+        config, wanted = self._config, self._config.final_test
+        if wanted is None:
             return None
-        if model_folder is not None:
-            model = await _in_thread(lambda: load_model(model_folder))
-            await self._policy.publish(model.state_dict(), iteration)
-        evaluation = await evaluate(
-            self._spec,
-            self._policy,
-            tasks=wanted.tasks,
-            split=wanted.split,
-            seed=self._config.seed,
-            sampling=Sampling(temperature=0.0, max_tokens=self._config.max_tokens),
-            run_folder=folder,
-            config=self._config.rollout,
-        )
-        told = [(line["name"], line["iteration"]) for line in self._metrics.read() if line["kind"] == "test"]
-        if (name, iteration) not in told:
-            self._metrics.append("test", {"iteration": iteration, "name": name, **evaluation.to_json()})
-        tested = Tested(iteration, evaluation, folder)
-        self._tell(tested)
-        return tested
+        return FinalTest(wanted, config, self._spec, self._policy, self._folder, self._metrics, self._tell)
 
     async def _iterate(self, iteration: int) -> None:
         """One iteration: after it the updated weights are being served and its metrics are on disk."""
