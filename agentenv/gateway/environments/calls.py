@@ -82,13 +82,12 @@ class EnvironmentCalls:
             await self._loader.load(self.spec)
             with boundary(Boundary.ENVIRONMENT, f"{self.spec.id}.make"):
                 made.append(env := self.spec.make())
-            with boundary(Boundary.ENVIRONMENT, where):
-                answer: object = await env.reset(task=task, seed=seed)
-                observation, info = checked_reset(answer, where)
-                played = _own_seed(env)
-                if seed is not None and played is not None and played != seed:
-                    raise EnvironmentFailure(f"{where} was given the seed {seed} and plays with {played}")
-                return Opened(env, task, played, observation, dict(info), self._look(env))
+            answer: object = await env.reset(task=task, seed=seed)
+            observation, info = checked_reset(answer, where)
+            played = _own_seed(env)
+            if seed is not None and played is not None and played != seed:
+                raise EnvironmentFailure(f"{where} was given the seed {seed} and plays with {played}")
+            return Opened(env, task, played, observation, dict(info), self._look(env))
 
         try:
             return await self._call(open_environment, where, self._config.environment_timeout)
@@ -101,11 +100,10 @@ class EnvironmentCalls:
         """One step, checked. Raises `BoundaryError` when it fails."""
 
         async def step_environment() -> tuple[StepResult, Visible]:
-            with boundary(Boundary.ENVIRONMENT, self._step):
-                answer: object = await env.step(action)
-                result = checked_step(answer, self._step)
-                over = result.terminated or result.truncated
-                return result, Visible() if over else self._look(env)
+            answer: object = await env.step(action)
+            result = checked_step(answer, self._step)
+            over = result.terminated or result.truncated
+            return result, Visible() if over else self._look(env)
 
         return await self._call(step_environment, self._step, self._config.environment_timeout)
 
@@ -113,8 +111,7 @@ class EnvironmentCalls:
         """Closes an environment. What goes wrong is logged: nobody is left whom it could be told."""
         where = f"{self.spec.id}.close"
         try:
-            with boundary(Boundary.ENVIRONMENT, where):
-                await self._call(lambda: env.close(), where, self._config.close_timeout)
+            await self._call(lambda: env.close(), where, self._config.close_timeout)
         except BoundaryError as error:
             _LOG.warning("%s", error)
 
@@ -132,7 +129,8 @@ class EnvironmentCalls:
             return None
 
     async def _call(self, function: Callable[[], Awaitable[Result]], where: str, seconds: float) -> Result:
-        return await self._limits.call(function, where, seconds, Budget(self._limits.clock, math.inf))
+        with boundary(Boundary.ENVIRONMENT, where):
+            return await self._limits.call(function, where, seconds, Budget(self._limits.clock, math.inf))
 
 
 def _own_seed(env: Env) -> int | None:

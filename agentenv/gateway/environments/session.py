@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from agentenv.env import Action, Env, StepResult
-from agentenv.errors import BoundaryError
 from agentenv.gateway.environments.calls import EnvironmentCalls, Opened, Visible
 from agentenv.gateway.environments.jsontext import encode
 from agentenv.gateway.environments.refusals import Code, Refusal
@@ -151,7 +150,7 @@ class EnvironmentSession:
             result, visible = await self._calls.step(env, Action(message))
             reply = Reply(encode(self._step_reply(asked, result, visible)))
             self._accept(message, result)
-        except BoundaryError as error:
+        except Exception as error:
             reply = await self._fail(asked, classify(error, f"{self._calls.spec.id}.step"))
         except asyncio.CancelledError:
             if self.ended is None:

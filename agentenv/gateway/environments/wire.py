@@ -219,6 +219,7 @@ class TaskPage(_Model):
 class ServerView(_Model):
     """What is served, and how."""
 
+    request_id: str | None
     epoch: Epoch
     agentenv: str
     environment: dict[str, Any] = pydantic.Field(description="The specification of the environment.")
