@@ -49,7 +49,8 @@ class Caller:
         """
         body = read_body(raw)
         upstream = dialect.to_upstream(body, session)
-        question = Question.read(upstream, raw if upstream is body else None, chat=dialect.chat)
+        unchanged = raw if upstream is body else None
+        question = Question.read(upstream, unchanged, chat=dialect.chat, strict_tools=self.config.strict_tools)
         call = session.begin_call(dialect.protocol, question.messages, question.tools, question.sampling)
         return await _Exchange(self, http, session, dialect, body, question, call).run()
 

@@ -28,6 +28,9 @@ class GatewayConfig:
         lease_seconds: an open session that is not used for as long is ended as timed out.
         kept_bytes: room for ended sessions that can still be read back; the oldest make place.
         health_seconds: pause between two looks at a replica's health.
+        strict_tools: whether a tool's `strict` is passed on. vLLM holds the calls of strict tools to a grammar; then the
+            log-probabilities are those of the grammar's choice, not of the model's own, and no turn can be continued
+            token for token. Some frameworks declare every tool strict, so it is not passed on unless asked for.
         policy: what the episodes say has played them; by default the first upstream.
     """
 
@@ -45,6 +48,7 @@ class GatewayConfig:
     lease_seconds: float = 900.0
     kept_bytes: int = 64 * 2**20
     health_seconds: float = 1.0
+    strict_tools: bool = False
     policy: str = ""
 
     def __post_init__(self) -> None:

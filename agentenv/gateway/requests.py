@@ -45,12 +45,15 @@ class Question:
     asked: Asked
 
     @classmethod
-    def read(cls, body: Wire, raw: bytes | None, *, chat: bool) -> Question:
+    def read(cls, body: Wire, raw: bytes | None, *, chat: bool, strict_tools: bool = False) -> Question:
         """Raises `ApiError` 400 where there are no messages, or no single prompt."""
         messages = _messages(body) if chat else _prompt(body)
         tools = body.get("tools") or ()
         if not isinstance(tools, list | tuple) or not all(isinstance(tool, dict) for tool in tools):
             raise ApiError(400, "tools must be a list of objects", param="tools")
+        if not strict_tools and any(_is_strict(tool) for tool in tools):
+            tools = [_lenient(tool) if _is_strict(tool) else tool for tool in tools]
+            body, raw = {**body, "tools": tools}, None
         options = body.get("stream_options")
         asked = Asked(
             token_ids=bool(body.get("return_token_ids")),
@@ -114,6 +117,15 @@ def _messages(body: Wire) -> Sequence[Wire]:
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise ApiError(400, f"messages[{index}] must be an object with a role", param="messages")
     return messages
+
+
+def _is_strict(tool: Wire) -> bool:
+    function = tool.get("function")
+    return isinstance(function, dict) and bool(function.get("strict"))
+
+
+def _lenient(tool: Wire) -> Wire:
+    return {**tool, "function": {name: value for name, value in tool["function"].items() if name != "strict"}}
 
 
 def _prompt(body: Wire) -> Sequence[Wire]:
