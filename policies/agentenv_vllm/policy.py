@@ -134,7 +134,7 @@ class VLLMPolicy(TrainablePolicy):
                 await stack.enter_async_context(self.server)
             key = self.settings.api_key if self.settings.api_key is not None else os.environ.get("VLLM_API_KEY")
             api = await stack.enter_async_context(VLLMApi(self.base_url, api_key=key))
-            found = await probe(api, self.settings.model)
+            found = await probe(api, self.settings.model, in_full=False)
             found.require(Mode.EVALUATE)
             self._gate.version = await _served_version(api, found)
             client = VersionedClient(
@@ -195,6 +195,8 @@ class VLLMPolicy(TrainablePolicy):
         from agentenv_vllm.updates import UpdateFolders, make_updater
 
         found, settings = running.probe, self.settings
+        if self.server is None:  # ours has what we started it with
+            found = running.probe = await probe(running.api, settings.model)
         found.require(settings.update)
         updater = make_updater(
             settings.update.value,
@@ -202,7 +204,7 @@ class VLLMPolicy(TrainablePolicy):
             self.model_folder,
             found.model,
             settings.pause,
-            backend=found.weight_transfer,
+            backend=self.server.options.weight_transfer if self.server is not None else found.weight_transfer,
             folders=None if settings.weights_folder is None else UpdateFolders(settings.weights_folder),
         )
         self._stack.push_async_callback(updater.close)

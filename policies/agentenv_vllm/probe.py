@@ -81,7 +81,7 @@ class Probe:
     tool_parser: bool | None
     template_hash: str | None
     max_model_len: int | None
-    lora: bool
+    lora: bool | None
     weight_transfer: str | None
     worker_extension: str | None
     template_problem: str | None
@@ -135,7 +135,7 @@ class Probe:
         found = []
         if "/v1/load_lora_adapter" not in self.routes:
             found.append(Missing("VLLM_ALLOW_RUNTIME_LORA_UPDATING=1", "the routes that load adapters"))
-        if not self.lora:
+        if self.lora is False:
             found.append(Missing("--enable-lora", "adapters"))
         return found
 
@@ -154,12 +154,14 @@ class Missing:
     why: str
 
 
-async def probe(api: VLLMApi, model: str | None = None) -> Probe:
+async def probe(api: VLLMApi, model: str | None = None, *, in_full: bool = True) -> Probe:
     """Asks the server everything; a few requests of one token each.
 
     Args:
         api: an open client.
         model: the name to ask for; `None` takes the first it serves.
+        in_full: asks for the configuration too (LoRA, weight transfer, extension), which an evaluation does not need
+            and which takes a server some seconds the first time.
 
     Raises:
         ConfigError: it is no vLLM server, or does not serve that model.
@@ -170,7 +172,7 @@ async def probe(api: VLLMApi, model: str | None = None) -> Probe:
     name = _chosen(api, served, model)
     schema = await api.openapi()
     routes = frozenset(schema["paths"]) if schema is not None else await _routes_by_asking(api)
-    info = await api.server_info() if "/server_info" in routes else None
+    info = await api.server_info() if in_full and "/server_info" in routes else None
     config = info.get("vllm_config") if info is not None else None
     settings: Mapping[str, Any] = config if isinstance(config, Mapping) else {}
     paused = "/is_paused" in routes and await api.is_paused()
@@ -190,7 +192,7 @@ async def probe(api: VLLMApi, model: str | None = None) -> Probe:
         tool_parser=answers.tool_parser,
         template_hash=None if "/tokenize" not in routes else await _template_hash(api, name),
         max_model_len=next((each.max_model_len for each in served if each.id == name), None),
-        lora=await _has_lora(api, routes, settings),
+        lora=await _has_lora(api, routes, settings) if in_full else None,
         weight_transfer=_configured(settings, "weight_transfer_config", "backend"),
         worker_extension=_configured(settings, "parallel_config", "worker_extension_cls"),
         template_problem=answers.problem,
