@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tests.gateway.upstream import Upstream, always, answer, choice, chunks, str
 
 pytest.importorskip("torch")
 
-from agentenv_tiny import EmbeddedServer  # noqa: E402
+from agentenv_tiny import EmbeddedServer
 
 ROUTE = "/sessions/s/v1/chat/completions"
 
@@ -171,7 +172,7 @@ async def test_turns_go_on_token_for_token_even_where_the_template_spells_them_o
 
     records = calls(gateway)
     assert records[0].continuation is Continuation.OPENING
-    for before, now in zip(records, records[1:], strict=False):
+    for before, now in itertools.pairwise(records):
         assert before.tokens is not None
         assert now.tokens is not None
         exact = now.continuation in (Continuation.MERGED, Continuation.REALIGNED)
