@@ -28,9 +28,10 @@ class GatewayConfig:
         lease_seconds: an open session that is not used for as long is ended as timed out.
         kept_bytes: room for ended sessions that can still be read back; the oldest make place.
         health_seconds: pause between two looks at a replica's health.
-        strict_tools: whether a tool's `strict` is passed on. vLLM holds the calls of strict tools to a grammar; then the
-            log-probabilities are those of the grammar's choice, not of the model's own, and no turn can be continued
-            token for token. Some frameworks declare every tool strict, so it is not passed on unless asked for.
+        strict_tools: whether a tool's `strict` is passed on. vLLM holds the calls of strict tools to a grammar: then
+            log-probabilities are those of what the grammar left, not the model's own, and a turn that is spelt
+            differently cannot be continued token for token. Some frameworks declare every tool strict, so it is not
+            passed on unless asked for.
         policy: what the episodes say has played them; by default the first upstream.
     """
 
