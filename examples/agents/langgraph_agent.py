@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from langchain_core.messages import SystemMessage
+from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.errors import GraphRecursionError
@@ -31,5 +31,5 @@ async def solve(question: str, base_url: str) -> str:
     graph.add_edge(START, "model")
     graph.add_conditional_edges("model", tools_condition)
     graph.add_edge("tools", "model")
-    state = await graph.compile().ainvoke({"messages": [("user", question)]}, {"recursion_limit": 2 * MAX_TURNS})
+    state = await graph.compile().ainvoke({"messages": [HumanMessage(question)]}, {"recursion_limit": 2 * MAX_TURNS})
     return str(state["messages"][-1].text)

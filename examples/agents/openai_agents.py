@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from agents import Agent, MaxTurnsExceeded, ModelBehaviorError, OpenAIProvider, RunConfig, Runner, function_tool
+from openai import AsyncOpenAI
 
+from agents import Agent, MaxTurnsExceeded, ModelBehaviorError, OpenAIProvider, RunConfig, Runner, function_tool
 from examples.agents.task import INSTRUCTIONS, MAX_TURNS, MODEL, calculator
 
 AGENT = Agent(name="Calculator", instructions=INSTRUCTIONS, model=MODEL, tools=[function_tool(calculator)])
@@ -14,10 +15,7 @@ GAVE_UP = (MaxTurnsExceeded, ModelBehaviorError)
 
 async def solve(question: str, base_url: str) -> str:
     """The agent's answer to the question."""
-    provider = OpenAIProvider(base_url=base_url, api_key="none")
-    config = RunConfig(model_provider=provider, tracing_disabled=True)
-    try:
+    async with AsyncOpenAI(base_url=base_url, api_key="none") as client:
+        config = RunConfig(model_provider=OpenAIProvider(openai_client=client), tracing_disabled=True)
         result = await Runner.run(AGENT, question, max_turns=MAX_TURNS, run_config=config)
-    finally:
-        await provider.aclose()
     return str(result.final_output)

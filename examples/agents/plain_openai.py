@@ -47,7 +47,9 @@ async def solve(question: str, base_url: str) -> str:
                 return message.content or ""
             messages.append(message.to_dict())  # type: ignore[arg-type]
             for call in message.tool_calls:
-                messages.append({"role": "tool", "tool_call_id": call.id, "content": run(call.function.arguments)})
+                if call.type == "function":
+                    result = run(call.function.arguments)
+                    messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
     raise OutOfTurns(f"no answer after {MAX_TURNS} turns")
 
 

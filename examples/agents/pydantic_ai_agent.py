@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from openai import AsyncOpenAI
 from pydantic_ai import Agent, UnexpectedModelBehavior, UsageLimitExceeded, UsageLimits
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
@@ -16,6 +17,7 @@ GAVE_UP = (UnexpectedModelBehavior, UsageLimitExceeded)
 
 async def solve(question: str, base_url: str) -> str:
     """The agent's answer to the question."""
-    model = OpenAIChatModel(MODEL, provider=OpenAIProvider(base_url=base_url, api_key="none"))
-    result = await AGENT.run(question, model=model, usage_limits=UsageLimits(request_limit=MAX_TURNS))
+    async with AsyncOpenAI(base_url=base_url, api_key="none") as client:
+        model = OpenAIChatModel(MODEL, provider=OpenAIProvider(openai_client=client))
+        result = await AGENT.run(question, model=model, usage_limits=UsageLimits(request_limit=MAX_TURNS))
     return result.output
