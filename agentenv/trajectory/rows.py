@@ -35,11 +35,17 @@ class RowView(StrEnum):
 
 
 class Excluded(StrEnum):
-    """Why sampled tokens are in no row."""
+    """Why sampled tokens are in no row.
+
+    `EPISODE_FAILED`: its status is neither `ok` nor `truncated`. `NO_TOKEN_RECORD`: nobody recorded them.
+    `NOTHING_SAMPLED`: there are none. `RETRIED`: nobody used the answer, and its prompt was asked again later (see
+    `TokenGraph.retried`). `NOT_IN_LAST_CHAIN`: the masked view trains one conversation, and this is another.
+    """
 
     EPISODE_FAILED = "episode_failed"
     NO_TOKEN_RECORD = "no_token_record"
     NOTHING_SAMPLED = "nothing_sampled"
+    RETRIED = "retried"
     NOT_IN_LAST_CHAIN = "not_in_last_chain"
 
 
@@ -113,9 +119,8 @@ def build_rows(episodes: Iterable[Episode], view: RowView = RowView.MERGED) -> R
 def _failed(episode: Episode) -> list[Exclusion]:
     if not episode.turns:
         return [Exclusion(episode.id, None, Excluded.EPISODE_FAILED, 0)]
-    return [
-        Exclusion(episode.id, turn.index, Excluded.EPISODE_FAILED, _count(turn.action.tokens)) for turn in episode.turns
-    ]
+    turns = sorted(episode.turns, key=lambda turn: turn.index)
+    return [Exclusion(episode.id, turn.index, Excluded.EPISODE_FAILED, _count(turn.action.tokens)) for turn in turns]
 
 
 def _count(tokens: TokenRecord | None) -> int | None:
@@ -124,7 +129,8 @@ def _count(tokens: TokenRecord | None) -> int | None:
 
 def _rows_of(episode: Episode, view: RowView) -> RowSet:
     graph = TokenGraph.of(episode)
-    groups = _groups(graph, view)
+    retried = graph.retried()
+    groups = [tuple(at for at in group if at not in retried) for group in _groups(graph, view)]
     chosen = {position for group in groups for position in group}
     excluded = [
         Exclusion(episode.id, turn.index, Excluded.NO_TOKEN_RECORD, None)
@@ -135,8 +141,11 @@ def _rows_of(episode: Episode, view: RowView) -> RowSet:
         tokens = len(call.tokens.sampled_ids)
         if not tokens:
             excluded.append(Exclusion(episode.id, call.turn, Excluded.NOTHING_SAMPLED, 0))
+        elif position in retried:
+            excluded.append(Exclusion(episode.id, call.turn, Excluded.RETRIED, tokens))
         elif position not in chosen:
             excluded.append(Exclusion(episode.id, call.turn, Excluded.NOT_IN_LAST_CHAIN, tokens))
+    excluded.sort(key=lambda one: -1 if one.turn is None else one.turn)
     trained = sum(len(graph.calls[position].tokens.sampled_ids) for position in chosen)
     rows = [_row(episode, graph, group, trained) for group in groups]
     return RowSet(tuple(row for row in rows if row is not None), tuple(excluded))

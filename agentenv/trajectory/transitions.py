@@ -55,13 +55,14 @@ def transitions(episode: Episode) -> list[Transition]:
     An episode the engine truncated between two turns (its context was full, its tokens spent) is truncated at its last
     transition.
     """
-    recorded = [turn for turn in episode.turns if turn.action.tokens is not None]
+    turns = sorted(episode.turns, key=lambda turn: turn.index)
+    recorded = [turn for turn in turns if turn.action.tokens is not None]
     made = []
     for position, turn in enumerate(recorded):
         tokens = turn.action.tokens
         assert tokens is not None
         following = recorded[position + 1].action.tokens if position + 1 < len(recorded) else None
-        cut_here = episode.status is Status.TRUNCATED and turn is episode.turns[-1] and not turn.terminated
+        cut_here = episode.status is Status.TRUNCATED and turn is turns[-1] and not turn.terminated
         made.append(
             Transition(
                 episode_id=episode.id,

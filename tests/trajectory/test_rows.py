@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from random import Random
 
 import numpy
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from agentenv.episode import Episode
 from agentenv.outcome import Status
 from agentenv.tokens import TokenRecord, VersionSpan
-from agentenv.trajectory import Excluded, RowView, build_rows
+from agentenv.trajectory import Excluded, Row, RowSet, RowView, build_rows
 from tests.trajectory.build import call, episode
 
 
@@ -89,25 +91,55 @@ def test_rows_cannot_be_written_to() -> None:
         row.ids[0] = 7
 
 
+def test_a_retry_replaces_the_answer_nobody_used_and_is_counted() -> None:
+    built = build_rows([episode(call([1], [2, 2]), call([1], [3]), call([1, 3, 4], [5]))])
+    (row,) = built.rows
+    assert row.ids.tolist() == [1, 3, 4, 5]
+    assert row.weight == 1.0
+    assert [(one.turn, one.reason, one.tokens) for one in built.excluded] == [(0, Excluded.RETRIED, 2)]
+
+
+def test_samples_that_were_all_gone_on_from_are_all_trained() -> None:
+    built = build_rows([episode(call([1], [2]), call([1], [3]), call([1, 2, 4], [5]), call([1, 3, 4], [6]))])
+    assert [row.ids.tolist() for row in built.rows] == [[1, 2, 4, 5], [1, 3, 4, 6]]
+    assert all(row.sampled == 2 for row in built.rows)
+    assert built.excluded == ()
+
+
+def test_a_subagent_that_was_written_down_first_changes_nothing() -> None:
+    agent = call([1], [2]), call([1, 2, 3], [4])
+    subagent = call([7], [8]), call([7, 8, 9], [9])
+    expected = {(1, 2, 3, 4), (7, 8, 9, 9)}
+    for calls in ((*agent, *subagent), (*reversed(subagent), *agent), (agent[1], *subagent, agent[0])):
+        built = build_rows([episode(*calls)])
+        assert {tuple(row.ids.tolist()) for row in built.rows} == expected
+        assert built.excluded == ()
+
+
 tokens = st.lists(st.integers(0, 2), max_size=3)
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> Episode:
-    """Any mixture of continued, branched, rewritten, edited, unrecorded and empty calls, well ended or not."""
+    """Any mixture of continued, branched, rewritten, edited, retried, repeated, unrecorded and empty calls."""
     calls: list[TokenRecord | None] = []
     for _ in range(draw(st.integers(0, 7))):
         known = [one for one in calls if one is not None]
-        kind = draw(st.sampled_from(["new", "missing", "continue", "branch", "edit"] if known else ["new", "missing"]))
+        kinds = ["new", "missing", "continue", "branch", "edit", "retry", "duplicate"]
+        kind = draw(st.sampled_from(kinds if known else kinds[:2]))
         sampled = draw(tokens)
+        if kind == "duplicate":
+            calls.append(draw(st.sampled_from(known)))
+            continue
         if kind == "missing":
             calls.append(None)
             continue
         if kind == "new":
             prompt = draw(tokens)
         else:
-            origin = known[-1] if kind != "branch" else draw(st.sampled_from(known))
-            prompt = [*origin.prompt_ids, *origin.sampled_ids, *draw(tokens)]
+            origin = draw(st.sampled_from(known)) if kind in ("branch", "retry") else known[-1]
+            going_on = () if kind == "retry" else (*origin.sampled_ids, *draw(tokens))
+            prompt = [*origin.prompt_ids, *going_on]
             if kind == "edit" and prompt:
                 prompt[draw(st.integers(0, len(prompt) - 1))] = 9
         # Distinct logprobs tell every sampled token from every other.
@@ -138,7 +170,7 @@ def test_every_sampled_token_lands_in_exactly_one_row_or_is_excluded_with_a_reas
                 continue
             assert record is not None
             for token, logprob in zip(record.sampled_ids, record.logprobs, strict=True):
-                sampled[one.id, turn.index, token, float(numpy.float32(logprob)), turn.index] += 1
+                sampled[one.id, turn.index, token, float(numpy.float32(logprob)), record.versions[0].version] += 1
     assert found == sampled
 
 
@@ -176,6 +208,42 @@ def test_the_merged_view_trains_the_same_tokens_as_the_transition_view_in_no_mor
     assert merged.excluded == single.excluded
     assert sum(row.sampled for row in merged.rows) == sum(row.sampled for row in single.rows)
     assert sum(len(row.ids) for row in merged.rows) <= sum(len(row.ids) for row in single.rows)
+
+
+@given(histories(), st.randoms(use_true_random=False), st.sampled_from(list(RowView)))
+def test_the_order_in_which_turns_were_written_down_changes_nothing(
+    drawn: Episode, shuffle: Random, view: RowView
+) -> None:
+    turns = list(drawn.turns)
+    shuffle.shuffle(turns)
+    before, after = build_rows([drawn], view), build_rows([replace(drawn, turns=tuple(turns))], view)
+    assert [_contents(row) for row in before.rows] == [_contents(row) for row in after.rows]
+    assert before.excluded == after.excluded
+
+
+@given(histories(), st.randoms(use_true_random=False))
+def test_the_order_in_which_calls_were_made_decides_which_answer_was_retried_and_nothing_else(
+    drawn: Episode, shuffle: Random
+) -> None:
+    turns = list(drawn.turns)
+    shuffle.shuffle(turns)
+    renumbered = tuple(replace(turn, index=index) for index, turn in enumerate(turns))
+    before, after = build_rows([drawn]), build_rows([replace(drawn, turns=renumbered)])
+    prompts = [turn.action.tokens.prompt_ids for turn in turns if turn.action.tokens and turn.action.tokens.sampled_ids]
+    if len(set(prompts)) == len(prompts):
+        assert _by_reason(before) == _by_reason(after)
+        assert Counter(_contents(row)[:4] for row in before.rows) == Counter(_contents(row)[:4] for row in after.rows)
+    for reason in set(Excluded) - {Excluded.RETRIED}:
+        assert _by_reason(before)[reason] == _by_reason(after)[reason]
+
+
+def _by_reason(built: RowSet) -> Counter[Excluded]:
+    return Counter(one.reason for one in built.excluded)
+
+
+def _contents(row: Row) -> tuple[object, ...]:
+    columns = (row.ids, row.mask, row.logprobs, row.versions, row.turns)
+    return *(tuple(column.tolist()) for column in columns), row.weight
 
 
 def _renamed(one: Episode, id: str) -> Episode:
