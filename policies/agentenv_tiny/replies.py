@@ -84,19 +84,27 @@ def _finite(logprob: float) -> float:
     return max(logprob, -9999.0)
 
 
-def visible_text(generation: Generation, vocabulary: Vocabulary, stops: Sequence[str]) -> str:
-    """The decoded answer, cut before the first stop string."""
-    text = vocabulary.decode(generation.token_ids)
-    cuts = [position for position in (text.find(stop) for stop in stops) if position >= 0]
-    return text[: min(cuts)] if cuts else text
+def cut_at_stop(text: str, stops: Sequence[str]) -> tuple[str, str | None]:
+    """The text before the first stop string, and that stop string.
+
+    >>> cut_at_stop("12 END 34", ["34", "END"])
+    ('12 ', 'END')
+    """
+    met = min(((position, stop) for stop in stops if (position := text.find(stop)) >= 0), default=None)
+    return (text, None) if met is None else (text[: met[0]], met[1])
 
 
-def chat_message(text: str, *, parse_tools: bool) -> Json:
-    """The assistant message of a sampled text."""
+def stop_reason(stop: str | None) -> Json:
+    """vLLM's field for the stop string that was met; left out where none was, as its clients allow."""
+    return {} if stop is None else {"stop_reason": stop}
+
+
+def chat_message(text: str, *, parse_tools: bool, single_call: bool = False) -> Json:
+    """The assistant message of a sampled text; with `single_call` without further calls, as vLLM leaves them out."""
     parsed = parse_tool_calls(text) if parse_tools else ParsedText(text)
     message: Json = {"role": "assistant", "content": parsed.content}
     if parsed.tool_calls:
-        message["tool_calls"] = [_call(call) for call in parsed.tool_calls]
+        message["tool_calls"] = [_call(call) for call in (parsed.tool_calls[:1] if single_call else parsed.tool_calls)]
     return message
 
 
@@ -182,16 +190,16 @@ class EventWriter:
 
     def _closing(self, generation: Generation) -> Iterator[bytes]:
         reason = generation.finish_reason or FinishReason.ABORT
-        cuts = [position for position in (self._text.find(stop) for stop in self._stops) if position >= 0]
-        rest = (self._text[: min(cuts)] if cuts else self._text)[self._sent :]
+        text, stop = cut_at_stop(self._text, self._stops)
+        rest = text[self._sent :]
         if self._chat:
-            delta = chat_message(rest, parse_tools=self._parse_tools)
+            delta = chat_message(rest, parse_tools=self._parse_tools, single_call=self._options.single_call)
             del delta["role"]
             for index, call in enumerate(delta.get("tool_calls", ())):
                 call["index"] = index
-            yield self._event(self._choice(delta, generation, chat_finish_reason(reason, delta)))
+            yield self._event(self._choice(delta, generation, chat_finish_reason(reason, delta)) | stop_reason(stop))
         else:
-            yield self._event(self._choice(rest, generation, reason.value))
+            yield self._event(self._choice(rest, generation, reason.value) | stop_reason(stop))
         if self._options.include_usage:
             yield _sse({**self._head, "choices": [], "usage": usage(generation)})
         yield b"data: [DONE]\n\n"

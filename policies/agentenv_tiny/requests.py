@@ -29,6 +29,8 @@ class ReplyOptions:
     logprobs: bool
     return_token_ids: bool
     return_weight_versions: bool
+    single_call: bool
+    """`parallel_tool_calls` was set to false: vLLM then passes on the first call and no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,7 @@ def _options(body: Json, *, logprobs: bool) -> ReplyOptions:
         logprobs=logprobs,
         return_token_ids=_typed(body, "return_token_ids", bool, False),
         return_weight_versions=_typed(body, "return_weight_versions", bool, False),
+        single_call=not _typed(body, "parallel_tool_calls", bool, True),
     )
 
 

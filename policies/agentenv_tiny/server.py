@@ -20,9 +20,10 @@ from agentenv_tiny.replies import (
     TokenTexts,
     chat_finish_reason,
     chat_message,
+    cut_at_stop,
     new_id,
+    stop_reason,
     usage,
-    visible_text,
     weight_versions,
 )
 from agentenv_tiny.requests import (
@@ -91,13 +92,14 @@ class PolicyServer:
                 request, prompt_ids, sampling, chat.options, chat=True, parse_tools=chat.parse_tools
             )
         generation = await self._engine.generate(prompt_ids, sampling)
-        text = visible_text(generation, self._vocabulary, sampling.stop)
-        message = chat_message(text, parse_tools=chat.parse_tools)
+        text, stop = cut_at_stop(self._vocabulary.decode(generation.token_ids), sampling.stop)
+        message = chat_message(text, parse_tools=chat.parse_tools, single_call=chat.options.single_call)
         choice: Json = {
             "index": 0,
             "message": message,
             "logprobs": None,
             "finish_reason": chat_finish_reason(generation.finish_reason or FinishReason.ABORT, message),
+            **stop_reason(stop),
         }
         reply = self._reply("chatcmpl", "chat.completion", choice)
         reply["usage"] = usage(generation)
@@ -123,11 +125,13 @@ class PolicyServer:
         if completion.options.stream:
             return await self._stream(request, prompt_ids, sampling, completion.options, chat=False, parse_tools=False)
         generation = await self._engine.generate(prompt_ids, sampling)
+        text, stop = cut_at_stop(self._vocabulary.decode(generation.token_ids), sampling.stop)
         choice: Json = {
             "index": 0,
-            "text": visible_text(generation, self._vocabulary, sampling.stop),
+            "text": text,
             "logprobs": self._texts.completion_logprobs(generation) if completion.options.logprobs else None,
             "finish_reason": (generation.finish_reason or FinishReason.ABORT).value,
+            **stop_reason(stop),
         }
         if completion.options.return_token_ids:
             choice |= {"prompt_token_ids": generation.prompt_ids, "token_ids": generation.token_ids}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentenv_tiny.generation import FinishReason, Generation
-from agentenv_tiny.replies import EventWriter, TokenTexts, chat_message, visible_text
+from agentenv_tiny.replies import EventWriter, TokenTexts, chat_message, cut_at_stop
 from agentenv_tiny.requests import ReplyOptions
 from agentenv_tiny.toolcalls import ToolCall, parse_tool_calls
 from agentenv_tiny.vocabulary import Vocabulary
@@ -72,14 +72,20 @@ fragments = st.lists(
     parse_tools=st.booleans(),
     chat=st.booleans(),
     quiet=st.booleans(),
+    single_call=st.booleans(),
 )
 def test_the_deltas_of_a_stream_add_up_to_the_whole_reply(
-    vocabulary: Vocabulary, text: str, stops: list[str], parse_tools: bool, chat: bool, quiet: bool
+    vocabulary: Vocabulary, text: str, stops: list[str], parse_tools: bool, chat: bool, quiet: bool, single_call: bool
 ) -> None:
     ids = vocabulary.encode(text)
     texts = TokenTexts(vocabulary)
     options = ReplyOptions(
-        stream=True, include_usage=False, logprobs=not quiet, return_token_ids=not quiet, return_weight_versions=False
+        stream=True,
+        include_usage=False,
+        logprobs=not quiet,
+        return_token_ids=not quiet,
+        return_weight_versions=False,
+        single_call=single_call,
     )
     parse = parse_tools and chat
     writer = EventWriter(
@@ -94,9 +100,10 @@ def test_the_deltas_of_a_stream_add_up_to_the_whole_reply(
     lines = [line.removeprefix("data: ") for line in raw.split("\n\n") if line]
     assert lines.pop() == "[DONE]"
     choices: list[dict[str, Any]] = [json.loads(line)["choices"][0] for line in lines]
-    visible = visible_text(whole, vocabulary, stops)
+    visible, stop = cut_at_stop(vocabulary.decode(whole.token_ids), stops)
+    assert [choice.get("stop_reason") for choice in choices] == [None] * (len(choices) - 1) + [stop]
     if chat:
-        message = chat_message(visible, parse_tools=parse)
+        message = chat_message(visible, parse_tools=parse, single_call=single_call)
         deltas = [choice["delta"] for choice in choices]
         assert "".join(delta.get("content") or "" for delta in deltas) == (message["content"] or "")
         called = [call["function"] for delta in deltas for call in delta.get("tool_calls", [])]
@@ -107,6 +114,13 @@ def test_the_deltas_of_a_stream_add_up_to_the_whole_reply(
         assert [index for choice in choices for index in choice.get("token_ids", [])] == ids[:end]
         key = "content" if chat else "tokens"
         assert sum(len(choice["logprobs"][key]) for choice in choices if choice["logprobs"]) == end
+
+
+def test_without_parallel_calls_the_first_call_is_the_only_one() -> None:
+    message = chat_message("Both: " + CALL + CALL, parse_tools=True, single_call=True)
+    assert message["content"] == "Both: "
+    assert len(message["tool_calls"]) == 1
+    assert len(chat_message(CALL + CALL, parse_tools=True)["tool_calls"]) == 2
 
 
 @given(logprobs=st.lists(st.floats(-30, 0), min_size=1, max_size=8), data=st.data())

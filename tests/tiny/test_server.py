@@ -270,7 +270,7 @@ async def test_a_stop_string_is_cut_from_the_text_but_its_tokens_are_kept(post: 
     stop = next(text[at : at + 2] for at in range(5, len(text)) if text[at : at + 2].isascii())
     _, cut = await post("/v1/chat/completions", {**body, "stop": stop})
     choice = cut["choices"][0]
-    assert choice["finish_reason"] == "stop"
+    assert (choice["finish_reason"], choice["stop_reason"]) == ("stop", stop)
     assert choice["message"]["content"] == text[: text.index(stop)]
     assert choice["token_ids"] == free["choices"][0]["token_ids"][: len(choice["token_ids"])]
 
