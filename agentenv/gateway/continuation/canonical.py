@@ -117,12 +117,11 @@ def _call(call: Any) -> list[Any]:
     if not isinstance(function, Mapping):
         return [None, call]
     arguments = function.get("arguments")
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except (ValueError, RecursionError):
-            return [call.get("id"), function.get("name"), "text", arguments]
-    return [call.get("id"), function.get("name"), _sorted(arguments)]
+    try:  # as text once more, since a model may nest deeper than the encoder of the whole message goes
+        written = json.dumps(json.loads(arguments) if isinstance(arguments, str) else arguments, sort_keys=True)
+    except (ValueError, TypeError, RecursionError):
+        written = "text " + str(arguments)
+    return [call.get("id"), function.get("name"), written]
 
 
 def _sorted(value: Any) -> Any:
