@@ -6,7 +6,7 @@
 
 | way | what travels | needs |
 | --- | --- | --- |
-| folder | a `save_pretrained` folder, `reload_weights` | 0.12 with `VLLM_SERVER_DEV_MODE=1` |
+| folder | a `save_pretrained` folder, `reload_weights` | 0.16 with `VLLM_SERVER_DEV_MODE=1` |
 | transfer | vLLM's weight-transfer protocol: a file, or GPU to GPU by NCCL | 0.16 with `--weight-transfer-config` |
 | lora | an adapter's folder, a name for each version, no pause | `--enable-lora` |
 """

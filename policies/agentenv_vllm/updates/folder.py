@@ -20,7 +20,7 @@ FILE_NAME = "model.safetensors"
 
 
 class FolderUpdater(PausedUpdater):
-    """Writes each update to a folder and has every worker `reload_weights` from it (vLLM 0.11 and newer).
+    """Writes each update to a folder and has every worker `reload_weights` from it (vLLM 0.16 and newer).
 
     The folders hold the tokenizer and configuration too, so a server can be started from any of them.
 
@@ -42,7 +42,9 @@ class FolderUpdater(PausedUpdater):
 
     @property
     def needs(self) -> Mapping[str, str]:
-        return {**super().needs, "/collective_rpc": "vLLM 0.10.2 or newer, started with VLLM_SERVER_DEV_MODE=1"}
+        how = "vLLM 0.16 or newer, started with VLLM_SERVER_DEV_MODE=1"
+        # The world size is not asked for; it came with the release whose `reload_weights` takes a path.
+        return {**super().needs, "/collective_rpc": how, "/get_world_size": how}
 
     async def close(self) -> None:
         await asyncio.to_thread(self._folders.close)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from agentenv_vllm.api import PauseMode, VLLMApi
 from agentenv_vllm.errors import ServerError, ServerRefusedError, WeightUpdateError
-from agentenv_vllm.updates.base import Checked, UpdateSettings, WeightUpdater
 from agentenv_vllm.updates.answers import Answer, ask
+from agentenv_vllm.updates.base import Checked, UpdateSettings, WeightUpdater
 from agentenv_vllm.updates.fingerprint import compare, read_fingerprint, weights_digest
 from agentenv_vllm.updates.layout import ModelLayout
 
