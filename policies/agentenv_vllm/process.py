@@ -91,6 +91,11 @@ class ManagedServer:
         return f"http://{host}:{self._port}/v1"
 
     @property
+    def supervisor_pid(self) -> int | None:
+        """Of the process above all of the server's."""
+        return None if self._supervisor is None else self._supervisor.pid
+
+    @property
     def running(self) -> bool:
         return self._supervisor is not None and self._supervisor.returncode is None
 

@@ -88,7 +88,7 @@ def _left(server: subprocess.Popen[bytes]) -> bool:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
     if _adopts():
-        return bool(_descendants(os.getpid()))
+        return bool(descendants(os.getpid()))
     try:
         os.killpg(server.pid, 0)
     except (ProcessLookupError, PermissionError):
@@ -99,7 +99,7 @@ def _left(server: subprocess.Popen[bytes]) -> bool:
 def _signal_all(server: subprocess.Popen[bytes], number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(server.pid, number)
-    for pid in _descendants(os.getpid()):
+    for pid in descendants(os.getpid()):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
@@ -108,8 +108,8 @@ def _adopts() -> bool:
     return sys.platform == "linux" and os.path.isdir("/proc/self")
 
 
-def _descendants(root: int) -> list[int]:
-    """Children, and theirs, by /proc; empty on systems without it."""
+def descendants(root: int) -> list[int]:
+    """Ids of a process's children, and theirs, by /proc; empty on systems without it."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc") if _adopts() else ():
         if name.isdecimal():

@@ -55,7 +55,7 @@ class HealthWatch:
         self.failure: ServerError | None = None
 
     async def run(self) -> None:
-        """Watches until the server is dead; then every guarded block has failed."""
+        """Watches until the server is dead; then every guarded block has failed, and a server of ours is ended."""
         async with asyncio.TaskGroup() as group:
             questions = group.create_task(self._ask())
             end = group.create_task(self._wait_for_end()) if self._server is not None else questions
@@ -64,6 +64,8 @@ class HealthWatch:
             questions.cancel()
             end.cancel()
         self.fail(ServerDiedError(words))
+        if self._server is not None:
+            await self._server.stop()
 
     def fail(self, failure: ServerError) -> None:
         """Ends every guarded block, and every later one, with `failure`. The first one counts."""

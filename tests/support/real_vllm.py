@@ -7,14 +7,14 @@
 The server starts with the first test that asks for it (half a minute) and serves all others; tests that use it are put
 into the xdist group "vllm", so that one worker has them all, and are marked slow. A test finds it not paused, with its
 first weights, without adapters, and may leave it as it likes: it is put in order after each. A server that died is
-started again for the next test.
+started again for the next test; a test that ends it on purpose asks for `doomed_vllm` and runs after all others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,11 +43,16 @@ OPTIONS = ServerOptions(
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "real_vllm" in getattr(item, "fixturenames", ()):
+        if _uses(item, "real_vllm"):
             item.add_marker(pytest.mark.xdist_group("vllm"))
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: _uses(item, "doomed_vllm"))  # stable: all others keep their order
+
+
+def _uses(item: pytest.Item, fixture: str) -> bool:
+    return fixture in getattr(item, "fixturenames", ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class RealVLLM:
         folder: the model it was started with, as `agentenv_tiny.create_policy` makes it; never changed.
         log: of the server.
         server: it, for its process ids; only tests that end it themselves need that.
+        stop: ends it and waits until it is gone; only for tests that use `doomed_vllm`.
     """
 
     base_url: str
@@ -67,6 +73,7 @@ class RealVLLM:
     folder: Path
     log: Path
     server: ManagedServer
+    stop: Callable[[], None]
 
     @property
     def root_url(self) -> str:
@@ -83,6 +90,12 @@ def real_vllm(_shared_vllm: _Shared) -> Iterator[RealVLLM]:
     running = _shared_vllm.running()
     yield running
     _shared_vllm.put_in_order()
+
+
+@pytest.fixture
+def doomed_vllm(real_vllm: RealVLLM) -> RealVLLM:
+    """The same server, for a test that ends it."""
+    return real_vllm
 
 
 @pytest.fixture(scope="session")
@@ -121,11 +134,11 @@ class _Shared:
                 from agentenv_tiny import create_policy
 
                 create_policy(start)
-            self._server = ManagedServer(start, OPTIONS, log=self._folder / "server.log", start_timeout=240.0)
+            self._server = ManagedServer(start, OPTIONS, log=self._folder / "server.log", start_timeout=280.0)
             self._run(self._server.start())
             self._checksums = self._run(self._read_checksums())
         server = self._server
-        return RealVLLM(server.base_url, server.model_name, server.folder, server.log, server)
+        return RealVLLM(server.base_url, server.model_name, server.folder, server.log, server, self._stop)
 
     def put_in_order(self) -> None:
         """Not paused, the first weights, no adapters. A server that cannot be put in order is ended."""
@@ -155,9 +168,12 @@ class _Shared:
         async with VLLMApi(self._server.base_url) as api:
             return await api.post("/weight_checker", {"action": "checksum"}, timeout=60.0)
 
-    def close(self) -> None:
+    def _stop(self) -> None:
         if self._server is not None:
             self._run(self._server.stop())
+
+    def close(self) -> None:
+        self._stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -16,6 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
+from agentenv_vllm import supervisor
 from agentenv_vllm.options import LogprobsMode
 
 LOGITS = (2.0, 1.0, 0.5, -1.0, -3.0)
@@ -196,6 +197,20 @@ def processes_with(text: str) -> list[int]:
         if text.encode() in told and not zombie and int(name) != os.getpid():
             found.append(int(name))
     return found
+
+
+def descendants(pid: int | None) -> list[int]:
+    """Ids of the processes below one."""
+    assert pid is not None
+    return supervisor.descendants(pid)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process lives; one that ended and is not reaped does not."""
+    try:
+        return b") Z " not in Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
 
 
 async def until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
