@@ -6,6 +6,7 @@ import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from agentenv.gateway.wirejson import dumps, loads
@@ -13,6 +14,8 @@ from agentenv.messages import Wire
 from agentenv.tokens import TokenRecord, TokenRecordError, VersionSpan
 
 ID_BYTES = 4
+_OPENING = 2
+"""The first messages of a session, which other sessions often have as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,24 @@ def shared_ids(left: bytes, right: bytes) -> int:
     return low
 
 
+class SharedBytes:
+    """Keeps one copy of what many sessions hold alike: tools, system prompts, the tasks of siblings."""
+
+    def __init__(self, capacity: int = 4096) -> None:
+        self._known: dict[bytes, bytes] = {}
+        self._capacity = capacity
+
+    def keep(self, data: bytes) -> bytes:
+        """An equal value, the same object for every caller while it is remembered."""
+        known = self._known.get(data)
+        if known is None:
+            if len(self._known) >= self._capacity:
+                self._known.clear()
+            known = _compact(data)
+            self._known[known] = known
+        return known
+
+
 class MessageTree:
     """Every message of a session once, as JSON, linked to the one before it.
 
@@ -106,19 +127,23 @@ class MessageTree:
 
     ROOT = -1
 
-    def __init__(self) -> None:
-        self._found: dict[tuple[int, bytes], int] = {}
+    __slots__ = ("_bodies", "_found", "_parents", "_shared")
+
+    def __init__(self, shared: SharedBytes) -> None:
+        self._found: dict[bytes, int] = {}
+        """By a digest of the number before it and its meaning."""
         self._bodies: list[bytes] = []
         self._parents: array[int] = array("i")
+        self._shared = shared
 
     def add(self, parent: int, message: Wire) -> int:
         """The conversation `parent` with one message more."""
-        meaning = dumps(_meaning(message))
-        node = self._found.get((parent, meaning))
+        key = blake2b(b"%d " % parent + dumps(_meaning(message)), digest_size=16).digest()
+        node = self._found.get(key)
         if node is None:
+            node = self._found[key] = len(self._bodies)
             body = dumps(message)
-            node = self._found[parent, meaning] = len(self._bodies)
-            self._bodies.append(meaning if body == meaning else body)
+            self._bodies.append(self._shared.keep(body) if node < _OPENING else _compact(body))
             self._parents.append(parent)
         return node
 
@@ -131,7 +156,7 @@ class MessageTree:
 
     def size(self) -> int:
         """About how many bytes the messages take."""
-        return sum(map(len, self._bodies)) + 250 * len(self._bodies)
+        return sum(map(len, self._bodies)) + 200 * len(self._bodies)
 
     def parent(self, node: int) -> int:
         return self._parents[node]
@@ -148,6 +173,11 @@ class MessageTree:
             found.append(self.message(node))
             node = self._parents[node]
         return found[::-1]
+
+
+def _compact(data: bytes) -> bytes:
+    """A copy without the room to grow that orjson leaves behind what it has written."""
+    return bytes(memoryview(data))
 
 
 def _meaning(message: Wire) -> Wire:

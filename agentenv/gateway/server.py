@@ -26,6 +26,7 @@ from agentenv.messages import Wire
 from agentenv.rollout import Journal
 
 _LOG = logging.getLogger("agentenv.gateway")
+_IDLE_CONNECTION_SECONDS = 75.0
 _PLAIN = DIALECTS["chat", "completions"]
 
 
@@ -64,7 +65,9 @@ class Gateway:
         Raises:
             GatewayError: the port is taken, or the address is none of this machine's.
         """
-        server = web.Server(self._handle, handler_cancellation=True, access_log=None)
+        server = web.Server(
+            self._handle, handler_cancellation=True, access_log=None, keepalive_timeout=_IDLE_CONNECTION_SECONDS
+        )
         self._runner = web.ServerRunner(server, shutdown_timeout=2.0)
         await self.router.open()
         try:

@@ -14,14 +14,16 @@ from typing import Any
 from agentenv.episode import EpisodeKey, Usage
 from agentenv.gateway.calls import CallStatus, Continuation, ForkReason, ModelCallRecord, Protocol
 from agentenv.gateway.continuation import Conversations
-from agentenv.gateway.packed import ID_BYTES, MessageTree, PackedTokens, shared_ids
+from agentenv.gateway.packed import ID_BYTES, MessageTree, PackedTokens, SharedBytes, shared_ids
 from agentenv.gateway.router import Replica
+from agentenv.gateway.wirejson import dumps, loads
 from agentenv.messages import Wire
 from agentenv.rewards import Component
 from agentenv.tasks import Task
 from agentenv.tokens import VersionSpan
 
 MAX_ID_CHARACTERS = 200
+_NO_TOOLS = b"[]"
 
 
 def problem_with_id(id: str) -> str:
@@ -117,6 +119,7 @@ class Session:
         "_answered",
         "_responses",
         "_samplings",
+        "_shared",
         "_tools",
         "calls",
         "conversations",
@@ -136,7 +139,9 @@ class Session:
         "tasks",
     )
 
-    def __init__(self, id: str, task: Task, key: EpisodeKey, seed: int, metadata: Mapping[str, Any]) -> None:
+    def __init__(
+        self, id: str, task: Task, key: EpisodeKey, seed: int, metadata: Mapping[str, Any], shared: SharedBytes
+    ) -> None:
         self.id = id
         self.episode_id = uuid.uuid4().hex
         self.task = task
@@ -149,11 +154,12 @@ class Session:
         self.ended = False
         self.replica: Replica | None = None
         self.calls: list[Call] = []
-        self.messages = MessageTree()
+        self.messages = MessageTree(shared)
         self.conversations = Conversations()
         self.rewards: dict[int, list[Component]] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
-        self._tools: list[Sequence[Wire]] = [()]
+        self._shared = shared
+        self._tools: list[bytes] = [_NO_TOOLS]
         self._samplings: list[Mapping[str, Any]] = []
         self._answered: dict[int, int] = {}
         self._responses: dict[str, tuple[Call, int]] = {}
@@ -172,7 +178,7 @@ class Session:
     ) -> Call:
         """Notes the arrival of a call."""
         node = self.messages.add_all(messages)
-        call = Call(len(self.calls), protocol, node, _position(self._tools, tools), self._shared(sampling))
+        call = Call(len(self.calls), protocol, node, self._listed(tools), self._sampling(sampling))
         while node != MessageTree.ROOT:
             if node in self._answered:
                 call.parent = self._answered[node]
@@ -217,7 +223,7 @@ class Session:
             index=call.index,
             protocol=call.protocol,
             messages=self.messages.messages(call.conversation),
-            tools=self._tools[call.tools],
+            tools=self.tools_of(call),
             sampling=call.sampling,
             status=call.status or CallStatus.OK,
             answer=None if call.answer is None else self.messages.message(call.answer),
@@ -234,7 +240,9 @@ class Session:
         )
 
     def tools_of(self, call: Call) -> Sequence[Wire]:
-        return self._tools[call.tools]
+        """The tools of a call."""
+        found: Sequence[Wire] = loads(self._tools[call.tools])
+        return found
 
     def new_messages(self, call: Call) -> list[Wire]:
         """The messages that were new with a call: those after its parent's answer, or all of them."""
@@ -258,7 +266,10 @@ class Session:
         tokens = sum(len(call.prompt or b"") + len(call.sampled) + 8 * len(call.logprobs or ()) for call in self.calls)
         return 2000 + 600 * len(self.calls) + tokens + self.messages.size()
 
-    def _shared(self, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _listed(self, tools: Sequence[Wire]) -> int:
+        return _position(self._tools, self._shared.keep(dumps(tools))) if tools else 0
+
+    def _sampling(self, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
         return self._samplings[_position(self._samplings, sampling)]
 
 

@@ -15,6 +15,7 @@ from agentenv.episode import Episode, EpisodeKey
 from agentenv.gateway.config import GatewayConfig
 from agentenv.gateway.episodes import Ending, ending_of, episode_of
 from agentenv.gateway.failures import ApiError
+from agentenv.gateway.packed import SharedBytes
 from agentenv.gateway.sessions import Session, problem_with_id
 from agentenv.gateway.statistics import GatewayStatistics
 from agentenv.outcome import Status, StopReason
@@ -48,6 +49,7 @@ class SessionTable:
         self.ended: dict[str, Ended] = {}
         """The latest, in the order in which they ended."""
         self._kept_bytes = 0
+        self._shared = SharedBytes()
         self._siblings: Counter[tuple[str, int, str, str]] = Counter()
         self._watch: asyncio.Task[None] | None = None
         self._policy = config.policy or f"gateway:{config.upstreams[0]}"
@@ -85,7 +87,7 @@ class SessionTable:
             raise ApiError(409, f"there is a session {id} already", param="id", code="session_exists")
         task = task or Task(id)
         key = key or EpisodeKey(ENVIRONMENT, task.id, task.id, -1)
-        session = self.open[id] = Session(id, task, key, seed, metadata or {})
+        session = self.open[id] = Session(id, task, key, seed, metadata or {}, self._shared)
         self._statistics.opened += 1
         return session
 
