@@ -64,6 +64,11 @@ class FakeVLLMProcess:
             await self.kill()
         await self.start()
 
+    async def wait(self) -> int:
+        """Returns when the process has ended, with its exit status."""
+        assert self._process is not None, "the server has not been started"
+        return await self._process.wait()
+
     def kill_engine(self) -> None:
         """`/health` says 503 and requests get 500, until the server ends, half a second later."""
         os.kill(self.pid, signal.SIGUSR1)

@@ -1,0 +1,176 @@
+"""New weights into a running server: what is sampled is what one model gives, unless cached keys are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from tests.vllm.conformance.cases import COMPLETIONS, MODEL, PROMPT
+from tests.vllm.conformance.client import Client
+from tests.vllm.conformance.conftest import Server
+from tests.vllm.conformance.flights import Flight
+from tests.vllm.conformance.reference import is_from, is_from_adapter, make_adapter
+from tests.vllm.conformance.sampling import sample
+
+LONG_PROMPT = [20 + index % 200 for index in range(300)]
+"""More than two of the cache's blocks of 128 tokens."""
+
+
+async def reload(client: Client, folder: Path) -> None:
+    reply = await client.post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}})
+    assert (reply.status, reply.body) == (200, {"results": [None]})
+
+
+async def test_reloaded_weights_are_sampled_from_once_the_prefix_cache_is_reset(server: Server, other: Path) -> None:
+    client = server.client
+    assert (await sample(client, LONG_PROMPT)).is_from(server.folder)
+    await reload(client, other)
+    stale = await sample(client, LONG_PROMPT)
+    assert not stale.is_from(other)
+    assert not stale.is_from(server.folder)
+    assert (await sample(client, LONG_PROMPT, cache_salt="new")).is_from(other)
+    assert (await sample(client, LONG_PROMPT[:100])).is_from(other), "a prompt that fills no block is never cached"
+    assert (await client.post("/reset_prefix_cache")).body == {"success": True}
+    assert (await sample(client, LONG_PROMPT)).is_from(other)
+
+
+async def test_frozen_requests_go_on_with_the_new_weights_as_if_those_had_read_everything(
+    server: Server, other: Path
+) -> None:
+    client = server.client
+    async with Flight.by_token(client) as flight:
+        await client.post("/pause?mode=keep")
+        await reload(client, other)
+        assert (await client.post("/update_weight_version", {"new_version": "7"})).status == 200
+        await client.post("/resume")
+        last = await flight.last_choice()
+    first, second = last["weight_versions"]
+    cut, end = first["end"], len(flight.token_ids)
+    assert first == {"version": "default", "start": 0, "end": cut}
+    assert second == {"version": "7", "start": cut, "end": end}
+    assert (await client.get("/weight_info")).body == {"weight_version": "7"}
+    ids, logprobs = flight.token_ids, reported(flight)
+    assert is_from(server.folder, PROMPT, ids[:cut], logprobs[:cut])
+    assert is_from(other, [*PROMPT, *ids[:cut]], ids[cut:], logprobs[cut:])
+
+
+async def test_frozen_requests_that_keep_their_cache_sample_from_no_model_at_all(server: Server, other: Path) -> None:
+    client = server.client
+    async with Flight.by_token(client) as flight:
+        await client.post("/pause?mode=keep&clear_cache=false")
+        assert (await client.post("/reset_prefix_cache")).body == {"success": False}
+        await reload(client, other)
+        await client.post("/update_weight_version", {"new_version": "7"})
+        await client.post("/resume")
+        cut = (await flight.last_choice())["weight_versions"][0]["end"]
+    ids, logprobs = flight.token_ids, reported(flight)
+    assert not is_from(other, [*PROMPT, *ids[:cut]], ids[cut:], logprobs[cut:])
+
+
+async def test_the_cache_of_frozen_requests_is_reset_when_asked_for(server: Server, other: Path) -> None:
+    client = server.client
+    async with Flight.by_token(client) as flight:
+        await client.post("/pause?mode=keep&clear_cache=false")
+        await reload(client, other)
+        await client.post("/update_weight_version", {"new_version": "7"})
+        reset = await client.post("/reset_prefix_cache?reset_running_requests=true")
+        assert reset.body == {"success": True}
+        await client.post("/resume")
+        cut = (await flight.last_choice())["weight_versions"][0]["end"]
+    ids, logprobs = flight.token_ids, reported(flight)
+    assert is_from(other, [*PROMPT, *ids[:cut]], ids[cut:], logprobs[cut:])
+
+
+def reported(flight: Flight) -> list[float]:
+    chunks = [event["choices"][0] for event in flight.events if isinstance(event, dict)]
+    return [record["logprob"] for choice in chunks for record in (choice["logprobs"] or {}).get("content") or ()]
+
+
+async def test_an_update_in_four_phases_takes_its_weights_from_files(
+    server: Server, other: Path, tmp_path: Path
+) -> None:
+    client = server.client
+    assert (await client.post("/init_weight_transfer_engine", {"init_info": {}})).status == 200
+    await client.post("/pause?mode=keep")
+    assert (await client.post("/start_weight_update", {})).body == {"message": "Weight update started"}
+    for part in in_two_files(other, tmp_path):
+        reply = await client.post("/update_weights", {"update_info": {"path": str(part)}})
+        assert (reply.status, reply.body) == (200, {"message": "Weights updated"})
+    reply = await client.post("/finish_weight_update", {"weight_version": "3"})
+    assert reply.body == {"message": "Weight update finished"}
+    assert (await client.get("/weight_info")).body == {"weight_version": "3"}
+    await client.post("/reset_prefix_cache")
+    await client.post("/resume")
+    assert (await sample(client, LONG_PROMPT)).is_from(other)
+
+
+async def test_an_update_that_failed_is_repaired_by_a_whole_new_one(
+    server: Server, other: Path, tmp_path: Path
+) -> None:
+    client = server.client
+    await client.post("/init_weight_transfer_engine", {"init_info": {}})
+    await client.post("/start_weight_update", {})
+    second_start = await client.post("/start_weight_update", {})
+    assert (second_start.status, second_start.body["error"]["type"]) == (500, "InternalServerError")
+    lost = await client.post("/update_weights", {"update_info": {"path": str(tmp_path / "lost")}})
+    assert (lost.status, lost.body["error"]["type"]) == (500, "InternalServerError")
+    assert (await client.post("/finish_weight_update", {})).status == 500, "the failure ended the update"
+    await client.post("/start_weight_update", {})
+    reply = await client.post("/update_weights", {"update_info": {"path": str(other / "model.safetensors")}})
+    assert reply.status == 200
+    assert (await client.post("/finish_weight_update", {})).status == 200
+    await client.post("/reset_prefix_cache")
+    assert (await sample(client, LONG_PROMPT)).is_from(other)
+
+
+def in_two_files(folder: Path, target: Path) -> list[Path]:
+    state = load_file(folder / "model.safetensors")
+    names = sorted(state)
+    parts = []
+    for number, chosen in enumerate((names[::2], names[1::2])):
+        parts.append(target / f"{number}.safetensors")
+        save_file({name: state[name] for name in chosen}, parts[-1])
+    return parts
+
+
+async def test_reloading_from_a_folder_without_weights_fails_and_changes_nothing(
+    server: Server, tmp_path: Path
+) -> None:
+    body = {"method": "reload_weights", "kwargs": {"weights_path": str(tmp_path)}}
+    reply = await server.client.post("/collective_rpc", body)
+    assert (reply.status, reply.body["error"]["type"]) == (500, "InternalServerError")
+    assert (await sample(server.client, PROMPT)).is_from(server.folder)
+
+
+@pytest.mark.parametrize("salted", [False, True])
+async def test_an_adapter_is_served_under_its_name_replaced_in_place_and_forgotten(
+    server: Server, tmp_path: Path, salted: bool
+) -> None:
+    client = server.client
+    first, second = make_adapter(tmp_path / "first", seed=1), make_adapter(tmp_path / "second", seed=2)
+    fields = {"cache_salt": "a"} if salted else {}
+    load = "/v1/load_lora_adapter"
+    reply = await client.post(load, {"lora_name": "fine", "lora_path": str(first)})
+    assert (reply.status, reply.body) == (200, "Success: LoRA adapter 'fine' added successfully.")
+    cards = (await client.get("/v1/models")).body["data"]
+    assert [(card["id"], card["parent"], card["max_model_len"]) for card in cards] == [
+        (MODEL, None, 512),
+        ("fine", MODEL, None),
+    ]
+    answer = await sample(client, LONG_PROMPT, model="fine", **fields)
+    assert is_from_adapter(server.folder, first, LONG_PROMPT, answer.token_ids, answer.logprobs)
+    assert (await sample(client, LONG_PROMPT, **fields)).is_from(server.folder)
+
+    again = await client.post(load, {"lora_name": "fine", "lora_path": str(second)})
+    assert (again.status, again.body["error"]["type"]) == (400, "InvalidUserInput")
+    in_place = {"lora_name": "fine", "lora_path": str(second), "load_inplace": True}
+    assert (await client.post(load, in_place)).status == 200
+    answer = await sample(client, LONG_PROMPT, model="fine", **fields)
+    assert is_from_adapter(server.folder, second, LONG_PROMPT, answer.token_ids, answer.logprobs)
+
+    reply = await client.post("/v1/unload_lora_adapter", {"lora_name": "fine"})
+    assert (reply.status, reply.body) == (200, "Success: LoRA adapter 'fine' removed successfully.")
+    gone = await client.post(COMPLETIONS, {"model": "fine", "prompt": PROMPT})
+    assert (gone.status, gone.body["error"]["type"]) == (404, "NotFoundError")
