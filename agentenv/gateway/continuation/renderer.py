@@ -142,10 +142,15 @@ class ServerRenderer:
     ) -> Wire:
         if not sampled_ids:  # the route refuses an empty answer
             return {"role": "assistant", "content": ""}
+        # The whole prompt tells a reasoning parser whether it ends within a thought; the tail is how decoding begins.
         choice = {"index": 0, "token_ids": list(sampled_ids), "finish_reason": "stop"}
         body = {
             "model": self._model,
-            "generate_response": {"request_id": "continuation", "choices": [choice]},
+            "generate_response": {
+                "request_id": "continuation",
+                "choices": [choice],
+                "prompt_token_ids": list(prompt_ids),
+            },
             "prompt_token_ids": list(prompt_ids[-_DECODING_WINDOW:]),
             "chat_request": self._chat(messages, tools, options),
         }
