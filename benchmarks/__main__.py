@@ -11,7 +11,16 @@ import time
 
 from benchmarks.result import Result
 
-NAMES = ("demo", "single_turn", "many_episodes", "slow_episode", "waiting_episodes", "clients", "core_install")
+NAMES = (
+    "demo",
+    "single_turn",
+    "many_episodes",
+    "slow_episode",
+    "waiting_episodes",
+    "clients",
+    "core_install",
+    "environment_server",
+)
 
 
 def main() -> None:

@@ -16,8 +16,13 @@ class Peer:
 
     name: str
     requirements: tuple[str, ...]
-    runner: str
-    """Module run inside its virtual environment."""
+    runner: str = ""
+    """Module run inside its virtual environment, if there is one."""
+
+    @property
+    def version(self) -> str:
+        """Of the library itself, the first requirement."""
+        return self.requirements[0].partition("==")[2]
 
     @property
     def python(self) -> Path:
@@ -36,4 +41,7 @@ class Peer:
 
 VERIFIERS = Peer("verifiers", ("verifiers==0.1.14", "openai==3.52.0"), "benchmarks.peers.verifiers_runner")
 INSPECT = Peer("inspect-ai", ("inspect-ai==0.3.285", "openai==3.52.0"), "benchmarks.peers.inspect_runner")
+LITELLM = Peer("litellm", ("litellm[proxy]==1.106.0",))
+AGENT_LIGHTNING = Peer("agent-lightning", ("agentlightning==0.3.0",), "benchmarks.peers.agent_lightning_runner")
+OPENENV = Peer("openenv", ("openenv==0.10.0", "openenv-core==0.3.0"), "benchmarks.peers.openenv_runner")
 PEERS_INSTALLED = (VERIFIERS, INSPECT)

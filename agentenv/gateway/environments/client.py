@@ -7,6 +7,7 @@ observation, info = await env.reset(seed=7)
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from agentenv.env import Action, Env, Info, Observation, StepResult
@@ -64,9 +65,7 @@ class RemoteEnv(Env):
             self._connection = acquire(self._url, self._key)
         connection = self._connection
         server = await connection.server()
-        self._answers = server["answers"]
-        if self._fingerprint not in (None, server["fingerprint"]):
-            raise EnvironmentFailure(f"{self._url} no longer serves the environment this one was made for")
+        self._check(server)
         wanted: Wire = {"op": "create"}
         if task is not None:
             reference = task.data.get(REFERENCE)
@@ -76,6 +75,8 @@ class RemoteEnv(Env):
         reply = await connection.request(wanted)
         self._session, self._epoch, self._turn = reply["session"], reply["epoch"], 0
         connection.sessions.add(reply["session"])
+        if reply["epoch"] != server["epoch"]:  # it was restarted in the meantime, perhaps as something else
+            self._check(await connection.server())
         played = reply["seed"] if reply["seed"] is not None else seed
         self.begin(task if task is not None else task_of(reply["task"]), played)
         self._tools = _tools(reply["tools"])
@@ -123,6 +124,11 @@ class RemoteEnv(Env):
     def state_key(self) -> str | None:
         return self._state
 
+    def _check(self, server: Mapping[str, Any]) -> None:
+        self._answers = server["answers"]
+        if self._fingerprint not in (None, server["fingerprint"]):
+            raise EnvironmentFailure(f"{self._url} no longer serves the environment this one was made for")
+
     def _look(self, reply: Wire) -> None:
         self._state, self._oracle = reply["state_key"], reply["oracle"]
 
@@ -132,6 +138,8 @@ class RemoteEnv(Env):
         if session is None or connection is None:
             return
         connection.sessions.discard(session)
+        if not connection.connected:
+            return
         try:
             await connection.request({"op": "close", "session": session}, self._epoch)
         except AgentenvError:

@@ -70,6 +70,11 @@ class Connection:
         """Sessions whose leases are kept alive."""
         self.users = 0
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._socket is not None
+
     async def server(self) -> Mapping[str, Any]:
         """What the server says of itself, connecting first where need be."""
         if self._server and self._running is not None:
