@@ -162,7 +162,7 @@ def _drift(statistics: GatewayStatistics) -> str:
     from agentenv.gateway.calls import Continuation
     from agentenv.gateway.continuation import DriftStatistics
 
-    drift = DriftStatistics(statistics.continuations, statistics.fork_reasons)
+    drift = DriftStatistics(statistics.continuations, statistics.fork_reasons, statistics.tokens_realigned)
     if not drift.continued:
         return ""
     shown = [one for one in Continuation if one is not Continuation.OPENING]

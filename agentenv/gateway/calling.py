@@ -277,6 +277,7 @@ class _Exchange:
         tokens = None if choice.tokens is None else call
         plan = self.session.conversations.learn(self.plan, choice.message, tokens, choice.finish_reason)
         call.continuation, call.fork_reason = plan.continuation, plan.fork_reason
+        self.caller.statistics.tokens_realigned += plan.tokens_realigned
 
     def _keep_aborted(self, read: ReadAnswer) -> None:
         """Records what was sampled before a server gave up, beside the call, which is tried again."""

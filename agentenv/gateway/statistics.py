@@ -17,6 +17,7 @@ class GatewayStatistics:
         calls: by how they ended. moved: calls that were given to another replica, or to the same one once more.
         prompt_tokens, sampled_tokens: of all answers.
         continuations, fork_reasons: how prompts followed from earlier calls.
+        tokens_realigned: prompt tokens that were sent as they had been sampled where the render spells them otherwise.
         opened, ended: sessions, the latter by the status of their episode.
     """
 
@@ -26,6 +27,7 @@ class GatewayStatistics:
     sampled_tokens: int = 0
     continuations: Counter[Continuation] = field(default_factory=Counter)
     fork_reasons: Counter[ForkReason] = field(default_factory=Counter)
+    tokens_realigned: int = 0
     opened: int = 0
     ended: Counter[str] = field(default_factory=Counter)
 
@@ -37,5 +39,6 @@ class GatewayStatistics:
             "sampled_tokens": self.sampled_tokens,
             "continuations": dict(self.continuations),
             "fork_reasons": dict(self.fork_reasons),
+            "tokens_realigned": self.tokens_realigned,
             "sessions": {"opened": self.opened, "ended": dict(self.ended)},
         }
