@@ -41,6 +41,8 @@ class ServerOptions:
         max_num_seqs: most requests sampled at a time.
         kv_cache_memory_bytes: on a CPU 256 MiB unless told.
         enforce_eager: no compilation: a quicker start, slower sampling; on a CPU true unless told.
+        chunked_prefill: long prompts are read in parts between others' tokens. On a CPU false unless told: there a part
+            of a prompt whose request has a seed kills the engine ("CPU Generator does not use offset", 0.32).
         tool_call_parser: how tool calls are read out of the model's text; `None` leaves them in the text.
         enable_lora: adapters can be loaded while it serves.
         max_lora_rank: of such adapters.
@@ -60,6 +62,7 @@ class ServerOptions:
     max_num_seqs: int | None = None
     kv_cache_memory_bytes: int | None = None
     enforce_eager: bool | None = None
+    chunked_prefill: bool | None = None
     logprobs_mode: LogprobsMode = LogprobsMode.PROCESSED_LOGPROBS
     tool_call_parser: str | None = "hermes"
     enable_lora: bool = False
@@ -84,6 +87,7 @@ class ServerOptions:
             dtype=self.dtype or "float32",
             enforce_eager=True if self.enforce_eager is None else self.enforce_eager,
             kv_cache_memory_bytes=self.kv_cache_memory_bytes or 256 * 2**20,
+            chunked_prefill=self.chunked_prefill or False,
             max_num_seqs=self.max_num_seqs or 64,
         )
 
@@ -102,6 +106,8 @@ class ServerOptions:
         for flag, value in valued.items():
             if value is not None:
                 command += [flag, str(value)]
+        if self.chunked_prefill is not None:
+            command.append("--enable-chunked-prefill" if self.chunked_prefill else "--no-enable-chunked-prefill")
         if self.tool_call_parser is not None:
             command += ["--enable-auto-tool-choice", "--tool-call-parser", self.tool_call_parser]
         if self.worker_extension or self.weight_transfer is not None:
@@ -111,6 +117,8 @@ class ServerOptions:
             "--enable-lora": self.enable_lora,
             "--enable-scale-out": self.scale_out,
         }
+        # Requests are in the journal; a line for each would make the log grow by megabytes a minute.
+        command.append("--disable-uvicorn-access-log")
         return [*command, *(flag for flag, on in switches.items() if on), *self.extra]
 
     def environment(self) -> dict[str, str]:

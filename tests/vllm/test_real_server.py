@@ -104,6 +104,16 @@ def compare_logprobs(logprobs: torch.Tensor, record: TokenRecord, version: int) 
     assert record.versions == (VersionSpan(version, 0, len(record.sampled_ids)),)
 
 
+async def test_more_long_prompts_with_seeds_than_fit_a_step_are_all_answered(policy: VLLMPolicy) -> None:
+    # A CPU build read in parts what did not fit, and its engine died of the seed. 48 · 400 tokens never fit.
+    asked = [
+        policy.complete([user("a" * 390 + str(number))], (), Sampling(max_tokens=2, seed=7), _session(number))
+        for number in range(48)
+    ]
+    answered = await asyncio.gather(*asked)
+    assert min(completion.usage.prompt_tokens for completion in answered) > 390
+
+
 async def test_a_request_during_which_weights_are_replaced_is_never_stamped_with_both(
     policy: VLLMPolicy, real_vllm: RealVLLM
 ) -> None:
