@@ -1,8 +1,9 @@
 """Runs the four agents against a gateway and shows what they leave behind.
 
-python -m agentenv_tiny runs/start                                   # or any model that can use a calculator
-agentenv serve gateway --upstream http://127.0.0.1:8000 &            # in front of the server of that model
-python -m examples.agents http://127.0.0.1:8600 --tasks 16 --siblings 4
+    agentenv serve gateway http://127.0.0.1:8000/v1                  # in front of a model that can use a calculator
+    python -m examples.agents http://127.0.0.1:8600 --tasks 16 --siblings 4
+
+The model is asked for as `tiny`; `agentenv serve gateway … --model NAME` makes another of it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agentenv.evaluate.runner import draw_tasks
-from agentenv.gateway.calls import Continuation
+from agentenv.gateway import Continuation
 from agentenv.registry import spec
 from examples.agents.runner import AGENTS, Attempts, load_agent, run_agent
 
@@ -66,7 +67,7 @@ def describe(attempts: Attempts) -> list[str]:
     rows = attempts.rows
     return [
         attempts.agent,
-        ", ".join(attempts.protocols),
+        ", ".join(sorted(attempts.protocols)),
         str(len(attempts.episodes)),
         f"{attempts.solved:.0%}",
         str(attempts.calls),

@@ -12,15 +12,14 @@ import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import aiohttp
 import openai
 
 from agentenv.env import Env
 from agentenv.episode import Episode
+from agentenv.gateway import Continuation, GatewayClient, Protocol, Trajectory
+from agentenv.outcome import Status
 from agentenv.registry import EnvSpec
-from agentenv.rollout import codec
 from agentenv.tasks import Task
 from agentenv.trajectory import RowSet, build_rows
 
@@ -29,7 +28,7 @@ AGENTS = ("plain_openai", "openai_agents", "langgraph_agent", "pydantic_ai_agent
 
 ATTEMPT_SECONDS = 120.0
 _QUIET = {"OPENAI_AGENTS_DISABLE_TRACING": "1", "LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"}
-"""Frameworks upload traces when asked by the environment; an attempt at a task is nobody else's business."""
+"""Frameworks upload traces when the environment asks them to; an attempt at a task is nobody else's business."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +37,8 @@ class Agent:
 
     Attributes:
         solve: from a question and a base URL to an answer.
-        gave_up: the exceptions with which the framework says that the model led nowhere. They are the model's doing
-            and score what the attempt is worth; any other exception leaves the attempt unscored.
+        gave_up: the exceptions with which the framework says that the model led nowhere. They are the model's doing:
+            what was done until then is scored.
     """
 
     name: str
@@ -56,17 +55,14 @@ def load_agent(name: str) -> Agent:
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """What an agent's attempts left behind.
-
-    Attributes:
-        continuations: model calls by how their prompt followed from earlier ones; see `gateway.calls.Continuation`.
-        protocols: model calls by the API they came by.
-    """
+    """What an agent's attempts left behind."""
 
     agent: str
-    episodes: Sequence[Episode]
-    continuations: Mapping[str, int]
-    protocols: Mapping[str, int]
+    trajectories: Sequence[Trajectory]
+
+    @property
+    def episodes(self) -> list[Episode]:
+        return [trajectory.episode for trajectory in self.trajectories]
 
     @property
     def rows(self) -> RowSet:
@@ -74,7 +70,17 @@ class Attempts:
 
     @property
     def calls(self) -> int:
-        return sum(self.protocols.values())
+        return sum(len(trajectory.calls) for trajectory in self.trajectories)
+
+    @property
+    def protocols(self) -> set[Protocol]:
+        """The APIs the agent spoke."""
+        return {call.protocol for trajectory in self.trajectories for call in trajectory.calls}
+
+    @property
+    def continuations(self) -> Mapping[Continuation, int]:
+        """Calls by how their prompt followed from earlier ones."""
+        return Counter(call.continuation for trajectory in self.trajectories for call in trajectory.calls)
 
     @property
     def solved(self) -> float:
@@ -89,48 +95,36 @@ async def run_agent(
     """`siblings` attempts at each task, up to `in_flight` at a time.
 
     Args:
-        gateway: its URL, without `/v1`.
+        gateway: its URL.
         spec: the environment of the tasks; it scores the attempts.
     """
     slots = asyncio.Semaphore(in_flight)
-    timeout = aiohttp.ClientTimeout(total=ATTEMPT_SECONDS)
-    async with aiohttp.ClientSession(gateway, timeout=timeout, raise_for_status=True) as http:
+    async with GatewayClient(gateway) as client:
 
-        async def attempt(task: Task) -> dict[str, Any]:
+        async def attempt(task: Task) -> Trajectory:
             async with slots:
-                return await _attempt(agent, http, spec, task)
+                return await _attempt(agent, client, spec, task)
 
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(attempt(task)) for task in tasks for _ in range(siblings)]
-    found = [each.result() for each in running]
-    calls = [call for trajectory in found for call in trajectory["calls"]]
-    return Attempts(
-        agent.name,
-        [codec.episode_from_wire(trajectory["episode"]) for trajectory in found],
-        Counter(call["continuation"] for call in calls),
-        Counter(call["protocol"] for call in calls),
-    )
+    return Attempts(agent.name, [each.result() for each in running])
 
 
-async def _attempt(agent: Agent, http: aiohttp.ClientSession, spec: EnvSpec, task: Task) -> dict[str, Any]:
-    opening = {"task": codec.task_to_wire(task), "environment": spec.id, "group": f"{agent.name}/{task.id}"}
-    session = await _post(http, "/sessions", opening)
-    ending: dict[str, Any] = {}
+async def _attempt(agent: Agent, client: GatewayClient, spec: EnvSpec, task: Task) -> Trajectory:
+    session = await client.create(task=task, environment=spec.id, group=f"{agent.name}/{task.id}")
+    status, problem = Status.OK, ""
     try:
         async with asyncio.timeout(ATTEMPT_SECONDS):
-            await agent.solve(task.prompt[-1].text, session["base_url"])
+            await agent.solve(task.prompt[-1].text, session.base_url)
     except agent.gave_up as error:
-        ending = {"stop_reason": "environment_truncated", "problem": f"{type(error).__name__}: {error}"}
-    except TimeoutError:
-        ending = {"status": "timeout", "problem": f"the agent took more than {ATTEMPT_SECONDS:g} s"}
+        problem = f"{type(error).__name__}: {error}"
     except openai.APIError as error:
-        ending = {"status": "model_error", "problem": f"{type(error).__name__}: {error}"}
-    where = f"/sessions/{session['id']}"
-    if "status" not in ending:
-        so_far = await _get(http, f"{where}/trajectory")
-        ending["reward"] = await score(spec, task, codec.episode_from_wire(so_far["episode"]))
-    await _post(http, f"{where}/finish", ending)
-    return await _get(http, f"{where}/trajectory")
+        status, problem = Status.MODEL_ERROR, f"{type(error).__name__}: {error}"
+    except TimeoutError:
+        status, problem = Status.TIMEOUT, f"the agent took more than {ATTEMPT_SECONDS:g} s"
+    reward = await score(spec, task, (await session.trajectory()).episode) if status.scored else None
+    await session.finish(status, reward=reward, problem=problem)
+    return await session.trajectory()
 
 
 async def score(spec: EnvSpec, task: Task, episode: Episode) -> float:
@@ -147,15 +141,3 @@ async def score(spec: EnvSpec, task: Task, episode: Episode) -> float:
     finally:
         await env.close()
     return total
-
-
-async def _post(http: aiohttp.ClientSession, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    async with http.post(path, json=body) as answer:
-        found: dict[str, Any] = await answer.json()
-        return found
-
-
-async def _get(http: aiohttp.ClientSession, path: str) -> dict[str, Any]:
-    async with http.get(path) as answer:
-        found: dict[str, Any] = await answer.json()
-        return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,7 @@ pytest.importorskip("langgraph")
 pytest.importorskip("pydantic_ai")
 
 from agentenv.evaluate.runner import draw_tasks  # noqa: E402
-from agentenv.gateway.config import GatewayConfig  # noqa: E402
-from agentenv.gateway.server import Gateway  # noqa: E402
+from agentenv.gateway import Continuation, Gateway, Protocol  # noqa: E402
 from agentenv.learn.advantages import grpo  # noqa: E402
 from agentenv.learn.aggregation import Aggregation  # noqa: E402
 from agentenv.learn.config import LearnerConfig  # noqa: E402
@@ -27,54 +25,32 @@ from agentenv.learn.trainer import Trainer  # noqa: E402
 from agentenv.outcome import Status  # noqa: E402
 from agentenv.registry import EnvSpec  # noqa: E402
 from agentenv.trajectory import Row, group_id  # noqa: E402
-from agentenv_tiny import EmbeddedServer, load_policy  # noqa: E402
-from agentenv_vllm.policy import VLLMPolicy  # noqa: E402
+from agentenv_tiny import load_policy  # noqa: E402
 from examples.agents.runner import AGENTS, Attempts, load_agent, run_agent  # noqa: E402
-from tests.support.real_vllm import RealVLLM  # noqa: E402
-
-pytest_plugins = ("tests.support.real_vllm",)
 
 APIS = {
-    "plain_openai": "chat",
-    "openai_agents": "responses",
-    "langgraph_agent": "chat",
-    "pydantic_ai_agent": "chat",
+    "plain_openai": Protocol.CHAT,
+    "openai_agents": Protocol.RESPONSES,
+    "langgraph_agent": Protocol.CHAT,
+    "pydantic_ai_agent": Protocol.CHAT,
 }
 """What each framework speaks when it is left alone."""
 
 
-@pytest.fixture
-async def embedded(trained: Path) -> AsyncIterator[str]:
-    """A gateway in front of the embedded server."""
-    async with (
-        EmbeddedServer(trained, model_name="tiny", threads=1, seed=0) as server,
-        Gateway(GatewayConfig([server.base_url], port=0)) as gateway,
-    ):
-        yield gateway.url
-
-
-@pytest.fixture
-async def behind_vllm(trained: Path, real_vllm: RealVLLM) -> AsyncIterator[str]:
-    """A gateway in front of the real vLLM, given the trained weights while it runs."""
-    async with VLLMPolicy(real_vllm.base_url) as policy:
-        await policy.publish(load_policy(trained).model.state_dict(), version=1)
-        async with Gateway(GatewayConfig([real_vllm.base_url], port=0)) as gateway:
-            yield gateway.url
-
-
 async def attempts_of(name: str, gateway: str, environment: EnvSpec, *, tasks: int = 12, siblings: int = 2) -> Attempts:
     drawn = await draw_tasks(environment, split="train", count=tasks, seed=0)
-    return await run_agent(load_agent(name), gateway, environment, drawn, siblings=siblings)
+    return await run_agent(load_agent(name), gateway.url, environment, drawn, siblings=siblings)
 
 
-def check(attempts: Attempts, trained: Path, temperature: float = 1.0) -> None:
+def check(attempts: Attempts, trained: Path) -> None:
     """It solved most tasks, and every token it sampled is in a row with the probability it was sampled at."""
     assert {episode.status for episode in attempts.episodes} == {Status.OK}
     assert attempts.solved > 0.6
-    assert list(attempts.protocols) == [APIS[attempts.agent]]
-    following = attempts.calls - attempts.continuations["opening"]
+    assert attempts.protocols == {APIS[attempts.agent]}
+    kinds = attempts.continuations
+    following = attempts.calls - kinds[Continuation.OPENING]
     assert following >= len(attempts.episodes) // 2
-    assert attempts.continuations["merged"] + attempts.continuations["realigned"] == following
+    assert kinds[Continuation.MERGED] + kinds[Continuation.REALIGNED] == following
     rows = attempts.rows
     sampled = sum(
         len(turn.action.tokens.sampled_ids)
@@ -101,20 +77,20 @@ def logprobs(model: Any, row: Row) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", AGENTS)
 async def test_an_agent_unchanged_but_for_its_base_url_leaves_trainable_rows(
-    name: str, embedded: str, environment: EnvSpec, trained: Path
+    name: str, embedded: Gateway, environment: EnvSpec, trained: Path
 ) -> None:
     check(await attempts_of(name, embedded, environment), trained)
 
 
 @pytest.mark.parametrize("name", AGENTS)
 async def test_it_does_so_in_front_of_a_real_vllm(
-    name: str, behind_vllm: str, environment: EnvSpec, trained: Path
+    name: str, behind_vllm: Gateway, environment: EnvSpec, trained: Path
 ) -> None:
     check(await attempts_of(name, behind_vllm, environment), trained)
 
 
 async def test_one_step_on_the_rows_makes_rewarded_answers_likelier_and_the_others_less_likely(
-    embedded: str, environment: EnvSpec, trained: Path
+    embedded: Gateway, environment: EnvSpec, trained: Path
 ) -> None:
     attempts = await attempts_of("plain_openai", embedded, environment, tasks=24, siblings=4)
     episodes = attempts.episodes
@@ -143,7 +119,7 @@ async def test_one_step_on_the_rows_makes_rewarded_answers_likelier_and_the_othe
 
 
 async def test_an_attempt_that_the_model_spoils_is_scored_and_one_that_the_server_spoils_is_not(
-    embedded: str, environment: EnvSpec, trained: Path, monkeypatch: pytest.MonkeyPatch
+    embedded: Gateway, environment: EnvSpec, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from examples.agents import plain_openai
 
@@ -179,7 +155,7 @@ def line(monkeypatch: pytest.MonkeyPatch) -> Line:
     return tapped
 
 
-async def test_no_agent_talks_to_anybody_but_the_gateway(line: Line, embedded: str, environment: EnvSpec) -> None:
+async def test_no_agent_talks_to_anybody_but_the_gateway(line: Line, embedded: Gateway, environment: EnvSpec) -> None:
     for name in AGENTS:
         await attempts_of(name, embedded, environment, tasks=1, siblings=1)
     assert line.called <= {"127.0.0.1"}
