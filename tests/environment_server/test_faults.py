@@ -140,7 +140,7 @@ async def test_a_body_that_never_arrives_is_given_up() -> None:
         host, port = server.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(
-            b"POST /sessions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+            b"POST /sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
         )
         assert b" 400 " in await reader.readline()
         writer.close()
@@ -223,3 +223,11 @@ async def test_stopping_the_server_closes_every_environment() -> None:
         await server.__aexit__()
         assert (Turns.opened - opened, Turns.closed - closed) == (5, 6), "five sessions, and the one that lists tasks"
         await until(lambda: server.sessions.occupied == 0)
+
+
+async def test_a_name_that_is_not_this_machines_own_does_not_lead_to_it() -> None:
+    async with serving(TURNS) as server, aiohttp.ClientSession() as http:
+        port = server.url.rsplit(":", 1)[1]
+        for host, status in [(f"elsewhere.example:{port}", 403), (f"localhost:{port}", 200), ("[::1]", 200)]:
+            async with http.get(server.url, headers={"Host": host}) as response:
+                assert response.status == status

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 import agentenv
 from agentenv import Action, EnvSpec, Episode, Status, Task, assistant
@@ -393,3 +394,46 @@ async def test_a_session_that_somebody_else_plays_is_lost() -> None:
 async def test_a_step_before_the_first_reset_is_a_mistake() -> None:
     with pytest.raises(EnvironmentFailure, match="reset the environment"):
         await RemoteEnv("http://127.0.0.1:1").step(say())
+
+
+async def test_many_small_requests_at_once_stay_below_a_small_servers_limit() -> None:
+    async with serving(TURNS, max_body=2_000) as server:
+        envs = [RemoteEnv(server.url) for _ in range(30)]
+        await asyncio.gather(*(env.reset() for env in envs))
+        results = await asyncio.gather(*(env.step(say("x" * 500)) for env in envs))
+        assert all(result.reward == 0.0 for result in results)
+        await asyncio.gather(*(env.close() for env in envs))
+
+
+async def test_a_first_request_that_is_too_large_is_refused_and_not_sent_for_ever() -> None:
+    async with serving(TURNS, max_body=2_000) as server:
+        env = RemoteEnv(server.url)
+        with pytest.raises(ConfigError, match="at most 2000 bytes"):
+            await env.reset(task=Task.ask("mine", "x" * 5_000))
+        await env.close()
+
+
+@pytest.mark.parametrize("says", ["goodbye", '{"no": "epoch"}', "[1, 2]", ""])
+async def test_whoever_is_no_environment_server_is_found_out(says: str) -> None:
+    async def answer(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        if says:
+            await socket.receive()
+            await socket.send_str(says)
+            await socket.receive()
+        await socket.close()
+        return socket
+
+    app = web.Application()
+    app.add_routes([web.get("/socket", answer)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        env = RemoteEnv(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        with pytest.raises((ConfigError, ServerUnreachable, EnvironmentFailure)):
+            await env.reset()
+        await env.close()
+    finally:
+        await runner.cleanup()

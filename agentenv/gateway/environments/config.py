@@ -46,12 +46,13 @@ class ServerConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     def _guarded(self) -> Self:
         if self.api_key is not None and not self.api_key.get_secret_value():
             raise ValueError("the API key is empty")
-        if self.api_key is None and not _is_loopback(self.host):
+        if self.api_key is None and not is_loopback(self.host):
             raise ValueError(f"listening on {self.host} needs an API key: anybody who reaches it could play")
         return self
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a name or address is this machine's own and reachable from nowhere else."""
     if host == "localhost":
         return True
     try:

@@ -29,9 +29,16 @@ MARGIN_S = 30.0
 _TEND_S = 1.0
 _PAUSE_S = 0.05
 _FRAME = 256 * 1024
-"""Characters of requests that are put into one frame."""
+"""Bytes of requests that are put into one frame."""
+
+_BEATS = 500
+"""Sessions one heartbeat speaks for."""
+
+_FRUITLESS = 5
+"""Connections in a row that ended before a single reply: as many, and it is not worth another."""
 
 _BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
+_RUBBISH = (KeyError, TypeError, ValueError)
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +71,7 @@ class Connection:
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._server: Mapping[str, Any] = {}
         self._running: asyncio.Task[None] | None = None
+        self._heard = 0
         self._prefix = secrets.token_hex(8)
         self._count = 0
         self.sessions: set[str] = set()
@@ -96,9 +104,8 @@ class Connection:
         id = f"{self._prefix}-{self._count}"
         body["request_id"] = id
         text = encode(body)
-        limit = self._server.get("max_body")
-        if limit is not None and len(text) > limit:
-            raise ConfigError(f"{self.url} takes requests of at most {limit} bytes (--max-body), not {len(text)}")
+        if self._server and len(text) > self._server["max_body"]:
+            raise self._too_large()
         pending = _Pending(text, self._loop.create_future(), self._loop.time(), epoch)
         self._pending[id] = pending
         try:
@@ -135,9 +142,10 @@ class Connection:
         try:
             timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S)
             async with aiohttp.ClientSession(headers=self._headers, timeout=timeout) as http:
-                patience = 0.0
-                while True:
+                patience, fruitless = 0.0, 0
+                while fruitless < _FRUITLESS:
                     socket = await self._connect(http, patience)
+                    self._heard = 0
                     try:
                         await self._greet(socket)
                         await self._talk(socket)
@@ -145,9 +153,13 @@ class Connection:
                         pass
                     finally:
                         await socket.close()
+                    fruitless = 0 if self._heard else fruitless + 1
                     patience = RECONNECT_S
+                problem = ServerUnreachable(f"{self.url} closes every connection before it answers")
         except AgentenvError as error:
             problem = error
+        except (*_RUBBISH, ExceptionGroup) as error:
+            problem = ConfigError(f"{self.url} is no environment server of this version: {error!r:.200}")
         finally:
             if self._running is asyncio.current_task():
                 self._running = None
@@ -178,7 +190,8 @@ class Connection:
         self._server, epoch = hello, hello["epoch"]
         lost = SessionLost(f"{self.url} was restarted; the session it had is gone")
         self._fail(lost, lambda pending: pending.epoch not in (None, epoch))
-        self._outbox = [pending.text for pending in self._pending.values()]
+        self._fail(self._too_large(), lambda pending: len(pending.text) > hello["max_body"])
+        self._outbox = [pending.text for pending in self._pending.values() if not pending.future.done()]
         self._wake.set()
 
     async def _talk(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -195,19 +208,24 @@ class Connection:
                 for other in others:
                     other.cancel()
 
+    def _too_large(self) -> ConfigError:
+        return ConfigError(f"{self.url} takes requests of at most {self._server['max_body']} bytes (--max-body)")
+
     def _hear(self, reply: Wire) -> None:
+        self._heard += 1
         pending = self._pending.get(reply["request_id"])
         if pending is not None and not pending.future.done():
             pending.future.set_result(reply)
 
     async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        room = min(_FRAME, self._server["max_body"])
         with suppress(*_BROKEN):
             while True:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._outbox:
                     count, size = 1, len(self._outbox[0])
-                    while count < len(self._outbox) and (size := size + len(self._outbox[count])) < _FRAME:
+                    while count < len(self._outbox) and (size := size + 1 + len(self._outbox[count])) < room:
                         count += 1
                     frame = b"\n".join(self._outbox[:count])
                     del self._outbox[:count]
@@ -224,8 +242,10 @@ class Connection:
             self._fail(late, lambda pending: now - pending.since > limit)  # noqa: B023 - called here and now
             if self.sessions and now - beaten > self._server["lease"] / 3:
                 beaten = now
-                # Its reply is nobody's: what became of a session its next step will tell.
-                self._outbox.append(encode({"op": "heartbeat", "sessions": sorted(self.sessions)}))
+                # Their replies are nobody's: what became of a session its next step will tell.
+                alive = sorted(self.sessions)
+                for first in range(0, len(alive), _BEATS):
+                    self._outbox.append(encode({"op": "heartbeat", "sessions": alive[first : first + _BEATS]}))
                 self._wake.set()
 
     def _fail(self, error: AgentenvError, concerned: Callable[[_Pending], bool]) -> None:

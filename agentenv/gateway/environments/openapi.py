@@ -35,6 +35,9 @@ where either does not fit, nothing is done. `GET /socket` takes the same request
 line, each with `op` (server, tasks, create, step, view, heartbeat, close) and `session`."""
 
 
+_LINES = 'With `stream`: lines {"episode": …}, the last one {"summary": …} or {"error": …}.'
+
+
 @functools.cache
 def openapi_document() -> dict[str, Any]:
     """The document served at `/openapi.json`. Shared: do not change it."""
@@ -55,7 +58,10 @@ def _paths() -> dict[str, Any]:
     session = {"name": "session", "in": "path", "required": True, "schema": {"type": "string"}}
     rollout = _operation("playRollout", "Play whole episodes", wire.RolloutReply, body=wire.PlayRollout)
     rollout["responses"]["200"]["content"]["application/x-ndjson"] = {
-        "schema": {"type": "string", "description": 'With `stream`: lines {"episode": …}, the last one {"summary": …}.'}
+        "schema": {
+            "type": "string",
+            "description": 'With `stream`: lines {"episode": …}, the last one {"summary": …} or {"error": …}.',
+        }
     }
     heartbeat = _operation("renewLease", "Keep a session open", wire.HeartbeatReply)
     close = _operation("closeSession", "Close a session, its step included", wire.Acknowledgement)

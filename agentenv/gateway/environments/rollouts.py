@@ -81,17 +81,23 @@ class Rollouts:
                     if wanted.stream:
                         return await self._stream(request, episodes, tally)
                     texts = [text async for text in episodes]
-            except BoundaryError as error:
-                raise Refusal(Code.MODEL_ERROR, str(error)) from error
+            except AgentenvError as error:
+                raise _refusal(error) from error
         text = f'{{"episodes":[{",".join(texts)}],"summary":{self._summary(tally)}}}'
         return web.Response(text=text, content_type="application/json")
 
     async def _stream(self, request: web.Request, episodes: AsyncIterator[str], tally: _Tally) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
-        async for text in episodes:
-            await response.write(f'{{"episode":{text}}}\n'.encode())
-        await response.write(f'{{"summary":{self._summary(tally)}}}\n'.encode())
+        try:
+            async for text in episodes:
+                await response.write(f'{{"episode":{text}}}\n'.encode())
+        except AgentenvError as error:  # too late for another status: it is said in place of the summary
+            refusal = _refusal(error)
+            said = {"error": {"code": refusal.code.value, "message": str(refusal), "failure": None}}
+            await response.write(to_json(said).encode() + b"\n")
+        else:
+            await response.write(f'{{"summary":{self._summary(tally)}}}\n'.encode())
         await response.write_eof()
         return response
 
@@ -140,6 +146,13 @@ def _read(body: Wire) -> PlayRollout:
         return PlayRollout.model_validate(body)
     except pydantic.ValidationError as error:
         raise Refusal(Code.MALFORMED, explain(error)) from error
+
+
+def _refusal(error: AgentenvError) -> Refusal:
+    """What a caller is told when a rollout as a whole fails."""
+    if isinstance(error, Refusal):
+        return error
+    return Refusal(Code.MODEL_ERROR if isinstance(error, BoundaryError) else Code.MALFORMED, str(error))
 
 
 def _policy(wanted: PlayRollout) -> Policy:

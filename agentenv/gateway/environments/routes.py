@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from agentenv.gateway.environments.config import ServerConfig
+from agentenv.gateway.environments.config import ServerConfig, is_loopback
 from agentenv.gateway.environments.jsontext import decode
 from agentenv.gateway.environments.openapi import openapi_document
 from agentenv.gateway.environments.operations import Operation, Operations
@@ -21,6 +22,7 @@ from agentenv.messages import Wire
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_LOG = logging.getLogger("agentenv.gateway")
 _SOCKETS: web.AppKey[set[EnvironmentSocket]] = web.AppKey("sockets")
 
 
@@ -72,6 +74,10 @@ class _Routes:
                 raise
             problem = f"{request.method} {request.path}: {error.reason}; see /openapi.json"
             return to_response(self._operations.refuse(Refusal(Code.NOT_FOUND, problem), {}), error.status)
+        except Exception as error:
+            _LOG.exception("a request failed: %s %s", request.method, request.path)
+            problem = f"{type(error).__name__}: {error}"
+            return to_response(self._operations.refuse(Refusal(Code.INTERNAL, problem), {}))
 
     def plain(self, operation: Operation) -> Handler:
         """A route whose whole request is in its URL."""
@@ -132,6 +138,9 @@ class _Routes:
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != request.host:
             raise Refusal(Code.FOREIGN_ORIGIN, f"a page of {origin[:100]} may not use this server")
+        # A name of somebody else's may lead to this machine too, and a page of that name would be of the same origin.
+        if is_loopback(self._config.host) and not is_loopback(urlsplit(f"//{request.host}").hostname or ""):
+            raise Refusal(Code.FOREIGN_ORIGIN, f"this server is not known as {request.host[:100]}")
         given = request.headers.get("Authorization", "").encode()
         if self._credentials is not None and not hmac.compare_digest(given, self._credentials):
             raise Refusal(Code.UNAUTHORIZED, "this server wants its API key: Authorization: Bearer KEY")

@@ -160,7 +160,8 @@ class EnvironmentSession:
         finally:
             self._running = None
         self._answered, self._recorded = asked, reply
-        for deliver in self._waiting:
+        waiting, self._waiting = self._waiting, []
+        for deliver in waiting:
             await deliver(reply)
         return reply
 

@@ -22,6 +22,9 @@ from agentenv.messages import Wire
 PING_S = 20.0
 """A peer that is silent for so long is asked whether it is still there."""
 
+CLOSE_S = 2.0
+"""How long a peer may take to agree that the connection ends."""
+
 
 class EnvironmentSocket:
     """One connection.
@@ -33,7 +36,7 @@ class EnvironmentSocket:
 
     def __init__(self, operations: Operations, max_body: int) -> None:
         self._operations = operations
-        self._socket = web.WebSocketResponse(max_msg_size=max_body, compress=False, heartbeat=PING_S)
+        self._socket = web.WebSocketResponse(timeout=CLOSE_S, max_msg_size=max_body, compress=False, heartbeat=PING_S)
         self._ready: list[bytes] = []
         self._wake = asyncio.Event()
         self._in_flight = 0
