@@ -47,7 +47,7 @@ class PackedTokens:
             values = array("d", logprobs)
         except TypeError:
             raise TokenRecordError("a logprob is no number") from None
-        if not math.isfinite(math.fsum(values)):
+        if not all(map(math.isfinite, values)):
             raise TokenRecordError("a logprob is not finite")
         single = array("f", values)
         exact = single.tolist() == values.tolist()

@@ -169,7 +169,7 @@ class Gateway:
         if (request.content_length or 0) > limit:
             raise too_large
         content = request.content
-        if content.total_raw_bytes <= limit and content.is_eof():
+        if content.is_eof() and "Content-Encoding" not in request.headers:  # all of it came with the headers
             return content.read_nowait()
         pieces, size = [], 0
         async for piece in content.iter_any():
