@@ -19,8 +19,8 @@ WEIGHT_SUFFIXES = frozenset({".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h
 class UpdateFolders:
     """Makes the folders that updates travel in.
 
-    A folder appears under its name when all is in it (written beside and renamed). A name is never used twice: vLLM
-    takes an adapter of the same path for the same adapter.
+    A folder appears under its name when all is in it (written beside and renamed). A name is never used twice: requests
+    under way may still ask for the adapter that had it.
 
     Args:
         root: where they go; the server must see it under the same path. Without one, a temporary folder that `close`
@@ -34,6 +34,7 @@ class UpdateFolders:
         self._root.mkdir(parents=True, exist_ok=True)
         self._keep = keep
         self._written: list[Path] = []
+        self._used: set[Path] = set()
         for left_over in self._root.glob(".part-*"):
             shutil.rmtree(left_over, ignore_errors=True)
 
@@ -86,9 +87,10 @@ class UpdateFolders:
 
     def _free_name(self, version: int) -> Path:
         folder, number = self._root / f"{version:08d}", 0
-        while folder.exists():
+        while folder in self._used or folder.exists():
             number += 1
             folder = self._root / f"{version:08d}-{number}"
+        self._used.add(folder)
         return folder
 
 

@@ -100,6 +100,8 @@ def read_header(file: Path) -> dict[str, dict[str, Any]]:
     try:
         with file.open("rb") as raw:
             (length,) = struct.unpack("<Q", raw.read(8))
+            if length > file.stat().st_size:
+                raise ValueError(f"its header would have {length} bytes")
             header: dict[str, dict[str, Any]] = json.loads(raw.read(length))
     except (OSError, ValueError, struct.error) as error:
         raise ConfigError(f"{file} is no safetensors file ({error}): save the model again") from error
