@@ -170,7 +170,10 @@ class Gateway:
             raise too_large
         content = request.content
         if content.is_eof() and "Content-Encoding" not in request.headers:  # all of it came with the headers
-            return content.read_nowait()
+            raw = content.read_nowait()
+            if len(raw) > limit:
+                raise too_large
+            return raw
         pieces, size = [], 0
         async for piece in content.iter_any():
             size += len(piece)
