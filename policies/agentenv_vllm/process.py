@@ -87,8 +87,8 @@ class ManagedServer:
     @property
     def base_url(self) -> str:
         """Where an OpenAI client finds it, ending in /v1."""
-        host = "127.0.0.1" if self.options.host in ("0.0.0.0", "::") else self.options.host
-        return f"http://{host}:{self._port}/v1"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.options.host, self.options.host)
+        return f"http://[{host}]:{self._port}/v1" if ":" in host else f"http://{host}:{self._port}/v1"
 
     @property
     def supervisor_pid(self) -> int | None:
