@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json as json_
 import sys
 import time
@@ -88,16 +89,24 @@ def _journal(run: Path | None, file: Path | None) -> Iterator[Journal | None]:
 
 async def _serve(config: GatewayConfig, journal: Journal | None, *, json: bool) -> GatewayStatistics:
     from agentenv.gateway import Gateway
+    from agentenv.rollout.collector import rare_collections
 
-    async with Gateway(config, journal) as gateway:
-        gateway.router.require_one()
-        _announce(gateway, journal, json=json)
-        async with asyncio.TaskGroup() as group:
-            watching = group.create_task(_watch(gateway)) if err().is_terminal and not json else None
-            await told_to_stop()
-            if watching is not None:
-                watching.cancel()
+    with rare_collections():
+        gc.freeze()  # what is loaded by now stays: no collection need walk it between a call and its answer
+        gateway = Gateway(config, journal)
+        async with gateway:
+            await _until_stopped(gateway, journal, json=json)
     return gateway.statistics
+
+
+async def _until_stopped(gateway: Gateway, journal: Journal | None, *, json: bool) -> None:
+    gateway.router.require_one()
+    _announce(gateway, journal, json=json)
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(_watch(gateway)) if err().is_terminal and not json else None
+        await told_to_stop()
+        if watching is not None:
+            watching.cancel()
 
 
 def _announce(gateway: Gateway, journal: Journal | None, *, json: bool) -> None:
