@@ -26,6 +26,7 @@ class Administration:
         self._engines, self._options, self._profile = engines, options, options.profile
         self._model_name, self._root = model_name, root
         self._updating = False
+        self._received: dict[str, Any] = {}
         self._four_phases = self._profile.has(Route.START_UPDATE)
 
     # -- operation -----------------------------------------------------------------------------------------------------
@@ -177,22 +178,28 @@ class Administration:
                 "start_weight_update called while a weight update is already active. Call finish_weight_update first."
             )
         self._updating = True
+        self._received.clear()
+        self._engines.forsake_weights()
         return json_reply({"message": "Weight update started"})
 
     async def update_weights(self, request: web.Request) -> web.StreamResponse:
-        """One part of an update, served at once: until the last part the weights are neither old nor new."""
+        """One part of an update; in releases without phases it is all of it."""
         info = _required(parse(await request.read()), "update_info")
         self._check_transfer()
         if self._four_phases and not self._updating:
             raise worker_failed("start_weight_update must be called before update_weights.")
         try:
-            await self._engines.load_part(Path(info["path"]))
+            part = await self._engines.read(Path(info["path"]))
         except (KeyError, TypeError) as error:
             self._updating = False
             raise worker_failed(f"Invalid update_info: {error}") from error
         except Refusal:
             self._updating = False
             raise
+        if self._four_phases:
+            self._received.update(part)
+        else:
+            await self._engines.load(part)
         return json_reply({"message": "Weights updated"})
 
     async def finish_update(self, request: web.Request) -> web.StreamResponse:
@@ -202,6 +209,7 @@ class Administration:
         if not self._updating:
             raise worker_failed("finish_weight_update called without a matching start_weight_update.")
         self._updating = False
+        await self._engines.load(self._received)  # parameters that were not sent keep their old values
         if label is not None:
             await self._engines.set_label(_text(label, "weight_version"))
         return json_reply({"message": "Weight update finished"})

@@ -16,7 +16,7 @@ from agentenv_tiny.vocabulary import Vocabulary
 from agentenv_tiny.weights import DecoderWeights, read_shape
 from tests.support.fake_vllm.options import LogprobsMode, ServerOptions
 from tests.support.fake_vllm.profiles import WhilePaused
-from tests.support.fake_vllm.refusals import engine_dead, engine_paused, worker_failed
+from tests.support.fake_vllm.refusals import Refusal, engine_dead, engine_paused, worker_failed
 from tests.support.fake_vllm.weights import Adapter, State, WeightsFileError, read_state, updated
 
 END_TOKEN = "<|end|>"
@@ -54,6 +54,7 @@ class Engines:
         self.pause_mode: PauseMode | None = None
         self.sleeping = False
         self._held = Hold.NOTHING
+        self._weights_gone = False
         self._folder, self._options = folder, options
         self._state: State = read_state(folder)
         self._labels = ["default"]
@@ -151,6 +152,8 @@ class Engines:
         rejects = self._options.profile.while_paused is WhilePaused.REJECTED
         if rejects and not self.sleeping and self.pause_mode in (PauseMode.ABORT, PauseMode.WAIT):
             raise engine_paused()
+        if self._weights_gone and self._held is Hold.NOTHING:
+            self.stop()
         engine = self._engines[asked.model]
         try:
             sequence = engine.submit(asked.prompt_ids, asked.parameters, answer, salt=asked.salt)
@@ -195,25 +198,51 @@ class Engines:
 
     def _hold(self, what: Hold) -> None:
         self._held = what
+        self._check_weights()
         for engine in self._engines.values():
             engine.hold(what)
 
     # -- weights -------------------------------------------------------------------------------------------------------
 
+    def forsake_weights(self) -> None:
+        """vLLM makes room for new weights before it has them: what is sampled until then kills the engine."""
+        self._weights_gone = True
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        found = [engine.statistics() for engine in self._engines.values()]
+        running = any(each.running for each in found) and self._held is not Hold.SAMPLING
+        if self._weights_gone and (running or (any(each.waiting for each in found) and self._held is Hold.NOTHING)):
+            self.stop()
+
     async def reload_weights(self, path: str | None) -> None:
         """What `reload_weights` of `/collective_rpc` does: a folder's weights; what is cached stays as it is."""
-        await self.load_part(Path(path) if path else self._folder)
-
-    async def load_part(self, path: Path) -> None:
-        """The tensors of a folder or file in place of those of that name; at once, complete or not."""
         try:
-            state = updated(self._state, await asyncio.to_thread(read_state, path))
+            await self.load(await self.read(Path(path) if path else self._folder))
+        except Refusal:
+            self.forsake_weights()
+            raise
+
+    async def read(self, path: Path) -> State:
+        """The tensors of a folder or file. Raises Refusal when there are none, or not such as the model has."""
+        try:
+            part = await asyncio.to_thread(read_state, path)
+            updated(self._state, part)
+        except WeightsFileError as error:
+            raise worker_failed(str(error)) from error
+        return part
+
+    async def load(self, part: State) -> None:
+        """Tensors in place of those of the same name; what is cached stays as it is."""
+        try:
+            state = updated(self._state, part)
             weights = {None: state} | {name: each.merged_into(state) for name, each in self.adapters.items()}
             version = len(self._labels) - 1
             loading = [
                 engine.load_weights(weights[name], version, keep_cached=True) for name, engine in self._engines.items()
             ]
             self._state = state
+            self._weights_gone = False
             await self._all(loading)
         except (WeightsError, WeightsFileError) as error:
             raise worker_failed(str(error)) from error

@@ -49,7 +49,12 @@ def _logprobs(of: Any, prompt_ids: Sequence[int], token_ids: Sequence[int]) -> t
 
 def is_from(folder: Path, prompt_ids: Sequence[int], token_ids: Sequence[int], reported: Sequence[float]) -> bool:
     """Whether `reported` are this model's log-probabilities of these tokens."""
-    return _close(logprobs(folder, prompt_ids, token_ids), token_ids, reported)
+    return agreeing(folder, prompt_ids, token_ids, reported) == len(token_ids)
+
+
+def agreeing(folder: Path, prompt_ids: Sequence[int], token_ids: Sequence[int], reported: Sequence[float]) -> int:
+    """How many tokens, from the first on, have the log-probabilities that this model gives them."""
+    return _agreeing(logprobs(folder, prompt_ids, token_ids), token_ids, reported)
 
 
 def is_from_adapter(
@@ -62,12 +67,13 @@ def is_from_adapter(
             key = f"base_model.model.{name.removesuffix('.weight')}"
             if f"{key}.lora_A.weight" in tensors:
                 parameter += ALPHA / RANK * tensors[f"{key}.lora_B.weight"] @ tensors[f"{key}.lora_A.weight"]
-    return _close(_logprobs(merged, prompt_ids, token_ids), token_ids, reported)
+    return _agreeing(_logprobs(merged, prompt_ids, token_ids), token_ids, reported) == len(token_ids)
 
 
-def _close(expected: torch.Tensor, token_ids: Sequence[int], reported: Sequence[float]) -> bool:
+def _agreeing(expected: torch.Tensor, token_ids: Sequence[int], reported: Sequence[float]) -> int:
     picked = expected.gather(1, torch.tensor(token_ids)[:, None])[:, 0]
-    return bool((picked - torch.tensor(reported)).abs().max() < TOLERANCE)
+    off = ((picked - torch.tensor(reported)).abs() >= TOLERANCE).nonzero()
+    return int(off[0, 0]) if len(off) else len(token_ids)
 
 
 def make_adapter(folder: Path, seed: int) -> Path:

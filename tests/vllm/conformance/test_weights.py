@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tests.vllm.conformance.cases import COMPLETIONS, MODEL, PROMPT
 from tests.vllm.conformance.client import Client
 from tests.vllm.conformance.conftest import Server
-from tests.vllm.conformance.flights import Flight
+from tests.vllm.conformance.flights import SHORT, Flight, is_waiting
 from tests.vllm.conformance.reference import is_from, is_from_adapter, make_adapter
 from tests.vllm.conformance.sampling import sample
 
@@ -135,13 +136,27 @@ def in_two_files(folder: Path, target: Path) -> list[Path]:
     return parts
 
 
-async def test_reloading_from_a_folder_without_weights_fails_and_changes_nothing(
-    server: Server, tmp_path: Path
+async def test_a_reload_that_failed_is_repaired_by_one_that_does_not(
+    server: Server, other: Path, tmp_path: Path
 ) -> None:
     body = {"method": "reload_weights", "kwargs": {"weights_path": str(tmp_path)}}
     reply = await server.client.post("/collective_rpc", body)
     assert (reply.status, reply.body["error"]["type"]) == (500, "InternalServerError")
-    assert (await sample(server.client, PROMPT)).is_from(server.folder)
+    await reload(server.client, other)
+    assert (await sample(server.client, PROMPT)).is_from(other)
+
+
+async def test_an_update_that_brings_some_parameters_leaves_the_others_as_they_were(
+    server: Server, other: Path, tmp_path: Path
+) -> None:
+    client = server.client
+    first, second = in_two_files(other, tmp_path)
+    await client.post("/init_weight_transfer_engine", {"init_info": {}})
+    for part, finished in ((first, False), (second, True)):
+        await client.post("/start_weight_update", {})
+        await client.post("/update_weights", {"update_info": {"path": str(part)}})
+        assert (await client.post("/finish_weight_update", {})).status == 200
+        assert (await sample(client, PROMPT)).is_from(other) is finished
 
 
 @pytest.mark.parametrize("salted", [False, True])
@@ -174,3 +189,15 @@ async def test_an_adapter_is_served_under_its_name_replaced_in_place_and_forgott
     assert (reply.status, reply.body) == (200, "Success: LoRA adapter 'fine' removed successfully.")
     gone = await client.post(COMPLETIONS, {"model": "fine", "prompt": PROMPT})
     assert (gone.status, gone.body["error"]["type"]) == (404, "NotFoundError")
+
+
+async def test_sampling_in_the_middle_of_an_update_kills_the_engine(server: Server) -> None:
+    client = server.client
+    await client.post("/init_weight_transfer_engine", {"init_info": {}})
+    await client.post("/pause?mode=abort")
+    await client.post("/start_weight_update", {})
+    request = asyncio.create_task(client.post(COMPLETIONS, SHORT))
+    assert await is_waiting(request), "while it is paused nothing is sampled"
+    await client.post("/resume")
+    reply = await request
+    assert (reply.status, reply.body["error"]["type"]) == (500, "InternalServerError")
