@@ -45,7 +45,7 @@ async def attempts_of(name: str, gateway: str, environment: EnvSpec, *, tasks: i
 def check(attempts: Attempts, trained: Path) -> None:
     """It solved most tasks, and every token it sampled is in a row with the probability it was sampled at."""
     assert {episode.status for episode in attempts.episodes} == {Status.OK}
-    assert attempts.solved > 0.6
+    assert attempts.solved > 0.5
     assert attempts.protocols == {APIS[attempts.agent]}
     kinds = attempts.continuations
     following = attempts.calls - kinds[Continuation.OPENING]

@@ -88,9 +88,13 @@ async def test_so_it_is_in_front_of_a_real_vllm(behind_vllm: Gateway, protocol: 
 
 
 async def check(gateway: Gateway, protocol: Protocol, *, streaming: bool) -> None:
-    assert await AGENTS[protocol](f"{gateway.url}/sessions/one", streaming=streaming) == "56"
+    answer = await AGENTS[protocol](f"{gateway.url}/sessions/one", streaming=streaming)
     session = gateway.sessions.use("one")
     records = [session.record(call) for call in session.calls]
+    assert records[0].answer is not None
+    assert records[0].answer["tool_calls"]
+    assert records[-1].answer is not None
+    assert records[-1].answer["content"] == answer != ""
     assert [record.protocol for record in records] == [protocol, protocol]
     assert [record.status for record in records] == [CallStatus.OK, CallStatus.OK]
     assert [record.continuation for record in records] == [Continuation.OPENING, Continuation.MERGED]

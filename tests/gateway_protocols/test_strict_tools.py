@@ -1,4 +1,4 @@
-"""Frameworks declare tools strict of their own accord; vLLM would sample under a grammar, and rows would be off policy."""
+"""Frameworks declare tools strict unasked. vLLM would sample them under a grammar, and the rows would be off policy."""
 
 from __future__ import annotations
 
