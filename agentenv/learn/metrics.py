@@ -42,6 +42,8 @@ class IterationMetrics:
         capped: share of model calls that ran into `max_tokens`.
         groups: with a scored member. zero_variance: share of them without anything to learn from, singletons included.
         rows, row_tokens: training rows and all their tokens. excluded: model calls in no row, by reason.
+        continued: share of an episode's later model calls whose prompt is exactly an earlier call's tokens and more; the
+            others begin rows of their own. departures: how their prompts departed (`agentenv.trajectory.Drift`).
         staleness_mean: weight versions between the sampling of a token and this update.
         sampled_per_second: tokens over the rollout's time. trained_per_second: tokens over the update's.
     """
@@ -65,6 +67,8 @@ class IterationMetrics:
     rows: int
     row_tokens: int
     excluded: Mapping[str, int]
+    continued: float
+    departures: Mapping[str, int]
     staleness_mean: float
     update: UpdateDiagnostics
     seconds: Seconds
@@ -110,6 +114,8 @@ class IterationMetrics:
             rows=len(rows.rows),
             row_tokens=sum(len(row.ids) for row in rows.rows),
             excluded=dict(Counter(exclusion.reason.value for exclusion in rows.excluded)),
+            continued=_ratio(rows.links.continued, rows.links.later),
+            departures={drift.value: count for drift, count in sorted(rows.links.departures.items())},
             staleness_mean=_ratio(stale, sampled),
             update=update,
             seconds=seconds,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentenv.trajectory.graph import Drift, ModelCall, TokenGraph
+from agentenv.trajectory.graph import Drift, Links, ModelCall, TokenGraph
 from agentenv.trajectory.rows import Excluded, Exclusion, Row, RowSet, RowView, build_rows
 from agentenv.trajectory.transitions import Transition, group_id, transitions
 
@@ -10,6 +10,7 @@ __all__ = [
     "Drift",
     "Excluded",
     "Exclusion",
+    "Links",
     "ModelCall",
     "Row",
     "RowSet",

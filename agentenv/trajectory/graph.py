@@ -60,6 +60,24 @@ class ModelCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Links:
+    """How model calls follow from one another; those of several episodes can be added.
+
+    Attributes:
+        later: calls that are not the first of their episode. continued: calls that continue another token for token.
+        departures: how the prompts that departed did so.
+    """
+
+    later: int = 0
+    continued: int = 0
+    departures: Mapping[Drift, int] = field(default_factory=dict)
+
+    def __add__(self, other: Links) -> Links:
+        departures = Counter(self.departures) + Counter(other.departures)
+        return Links(self.later + other.later, self.continued + other.continued, departures)
+
+
+@dataclass(frozen=True, slots=True)
 class TokenGraph:
     """A forest of model calls in the order of their turns.
 
@@ -157,6 +175,10 @@ class TokenGraph:
     def drifts(self) -> Mapping[Drift, int]:
         """How often each kind of departure occurred."""
         return Counter(call.drift for call in self.calls if call.drift is not None)
+
+    def links(self) -> Links:
+        """How the calls follow from one another, in numbers."""
+        return Links(max(0, len(self.calls) - 1), len(self.calls) - self.roots, self.drifts())
 
 
 def _rewritten(

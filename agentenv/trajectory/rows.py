@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agentenv.episode import Episode
 from agentenv.tokens import TokenRecord
-from agentenv.trajectory.graph import TokenGraph
+from agentenv.trajectory.graph import Links, TokenGraph
 from agentenv.trajectory.transitions import group_id
 
 
@@ -92,10 +92,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class RowSet:
-    """Rows, and what is in none of them."""
+    """Rows, what is in none of them, and how the calls of the episodes that ended well are linked."""
 
     rows: tuple[Row, ...]
     excluded: tuple[Exclusion, ...]
+    links: Links = Links()  # noqa: RUF009 - immutable
 
 
 def build_rows(episodes: Iterable[Episode], view: RowView = RowView.MERGED) -> RowSet:
@@ -106,6 +107,7 @@ def build_rows(episodes: Iterable[Episode], view: RowView = RowView.MERGED) -> R
     """
     rows: list[Row] = []
     excluded: list[Exclusion] = []
+    links = Links()
     for episode in episodes:
         if not episode.status.scored:
             excluded.extend(_failed(episode))
@@ -113,7 +115,8 @@ def build_rows(episodes: Iterable[Episode], view: RowView = RowView.MERGED) -> R
         built = _rows_of(episode, view)
         rows.extend(built.rows)
         excluded.extend(built.excluded)
-    return RowSet(tuple(rows), tuple(excluded))
+        links += built.links
+    return RowSet(tuple(rows), tuple(excluded), links)
 
 
 def _failed(episode: Episode) -> list[Exclusion]:
@@ -148,7 +151,7 @@ def _rows_of(episode: Episode, view: RowView) -> RowSet:
     excluded.sort(key=lambda one: -1 if one.turn is None else one.turn)
     trained = sum(len(graph.calls[position].tokens.sampled_ids) for position in chosen)
     rows = [_row(episode, graph, group, trained) for group in groups]
-    return RowSet(tuple(row for row in rows if row is not None), tuple(excluded))
+    return RowSet(tuple(row for row in rows if row is not None), tuple(excluded), graph.links())
 
 
 def _groups(graph: TokenGraph, view: RowView) -> Sequence[tuple[int, ...]]:

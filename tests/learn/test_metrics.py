@@ -43,6 +43,20 @@ def test_the_numbers_of_an_iteration_worked_by_hand() -> None:
     assert metrics.sampled_per_second == pytest.approx(7 / 2)
 
 
+def test_turns_that_did_not_go_on_token_for_token_are_counted() -> None:
+    episodes = [
+        episode(call([1], [2]), call([1, 2, 3], [4]), call([1, 2, 3, 9], [5]), id="edited"),
+        episode(call([1], [2]), call([7], [8]), id="rewritten", sibling=1),
+        episode(call([1], [2]), id="single", sibling=2),
+    ]
+    advantages = grpo([one.reward for one in episodes], ["g", "g", "g"])
+    update = Tally(rows=5, skipped_rows=0).finish()
+    metrics = IterationMetrics.of(1, episodes, build_rows(episodes), advantages, update, Seconds(1.0, 0.0, 1.0, 0.0))
+    # The third call of the first episode still continues its first.
+    assert metrics.continued == 2 / 3
+    assert metrics.departures == {"answer_changed": 1, "prompt_changed": 1}
+
+
 def test_what_could_not_be_measured_is_null(tmp_path: Path) -> None:
     file = MetricsFile(tmp_path / "metrics.jsonl")
     file.append("iteration", {"iteration": 1, "update": as_values(Tally(0, 0).finish())})
