@@ -129,9 +129,9 @@ class Conversations:
         self._seen.add(plan._opening)
         if answer is None:
             return final
-        canonical = plan._canonical if plan.prompt_ids is not None else None
-        if canonical is None and prompt is not None:
-            canonical = CanonicalPrompt.of(prompt)
+        canonical = None if prompt is None else CanonicalPrompt.of(prompt)
+        if plan.prompt_ids is not None and prompt == pack(plan.prompt_ids):
+            canonical = plan._canonical
         key = extend(plan._digest, answer)
         known = self._answered.get(key)
         if known is None or tokens is not None:
