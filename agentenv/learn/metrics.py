@@ -42,8 +42,8 @@ class IterationMetrics:
         capped: share of model calls that ran into `max_tokens`.
         groups: with a scored member. zero_variance: share of them without anything to learn from, singletons included.
         rows, row_tokens: training rows and all their tokens. excluded: model calls in no row, by reason.
-        continued: share of an episode's later model calls whose prompt is exactly an earlier call's tokens and more; the
-            others begin rows of their own. departures: how their prompts departed (`agentenv.trajectory.Drift`).
+        continued: share of an episode's later model calls whose prompt is exactly an earlier call's tokens and more;
+            the others begin rows of their own. departures: how their prompts departed (`agentenv.trajectory.Drift`).
         staleness_mean: weight versions between the sampling of a token and this update.
         sampled_per_second: tokens over the rollout's time. trained_per_second: tokens over the update's.
     """
