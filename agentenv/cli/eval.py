@@ -117,6 +117,8 @@ class _Plan:
         try:
             return asyncio.run(self._evaluate(policy))
         except KeyboardInterrupt:
+            if self.folder is None:  # the policy was still being opened
+                raise Interrupted("no episode had begun.") from None
             planned = f" of {self.last.planned}" if self.last is not None else ""
             raise Interrupted(
                 f"{self._kept()}{planned} episodes are kept in {self.folder}. The same command again resumes."

@@ -91,6 +91,9 @@ async def test_the_program_ended_while_its_server_starts_leaves_no_process(
     everything = descendants(program.pid)
     program.send_signal(number)
     assert await asyncio.to_thread(program.wait, 60) == code
+    told = (tmp_path / "output").read_text()
+    assert "starting vLLM" in told
+    assert ("interrupted; no episode had begun" in told) is (number is signal.SIGINT)
     await until(lambda: not any(map(alive, everything)), "all processes end", seconds=60)
 
 
