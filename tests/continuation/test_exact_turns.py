@@ -366,6 +366,17 @@ async def test_pictures_cannot_travel_as_token_ids() -> None:
     assert plan.fork_reason is ForkReason.CHAT_ONLY
 
 
+@pytest.mark.parametrize("change", ["upper", "replace('e', 'a')", "truncate(9, True, '')", "title", "reverse"])
+async def test_a_template_that_says_something_else_is_never_realigned(change: str) -> None:
+    template = HERMES.replace("(message.content or '')", f"(message.content or '') | {change}")
+    assert template != HERMES
+    agent = Agent(LocalModel(template))
+    opening = [user("3 plus 4")]
+    first = await agent.ask(opening, ended(other_ids("the answer is 7")))
+    second = await agent.ask([*opening, first.answer, user("sure?")], ended(canonical_ids("yes")))
+    assert_forked(second, ForkReason.TEMPLATE_REWRITES_HISTORY)
+
+
 words = st.text(st.sampled_from("ab 1\n{}<>|:é✓"), max_size=12)
 
 
@@ -398,4 +409,37 @@ async def test_whatever_is_said_a_prompt_holds_the_sampled_ids_and_the_text_of_t
         if name in ("hermes", "merging") and before is not None and before.sampled:
             assert now.plan.continuation is not Continuation.FORKED
         messages.append(now.answer)
+        before = now
+
+
+arguments = st.dictionaries(
+    st.text(st.sampled_from("abé"), min_size=1, max_size=3),
+    st.integers(-99, 99) | st.text(st.sampled_from('ab <>/"\\\n{}é'), max_size=6) | st.lists(st.booleans(), max_size=2),
+    max_size=3,
+)
+layouts = st.sampled_from([(",", ":"), (", ", ": "), (" ,", " :")])
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(words, arguments, layouts, st.sampled_from(["", "\n"]), st.integers(0, 99)), min_size=2, max_size=4
+    ),
+    st.sampled_from([HERMES, THINKING]),
+)
+async def test_however_the_json_of_a_call_is_laid_out_it_stays_as_sampled(turns: list[Any], template: str) -> None:
+    model = LocalModel(template)
+    agent = Agent(model, TOOLS)
+    messages: list[Wire] = [user("3 plus 4")]
+    before: Asked | None = None
+    for said, values, separators, white, seed in turns:
+        said = said.replace("<", "").strip()
+        text = (said + "\n" if said else "") + call_text(json.dumps(values, separators=separators), white=white)
+        now = await agent.ask(messages, ended(other_ids(text, seed)))
+        if before is not None:
+            assert_exact(before, now, Continuation.REALIGNED)
+            rest = text_of(now.prompt[len(before.whole) :])
+            assert text_of(model.prompt(messages, TOOLS)).endswith(rest)
+            assert rest.count("<tool_response>") == 1
+        messages += [now.answer, result("7")]
         before = now
