@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from agentenv.clock import CLOCK
 from agentenv.errors import EpisodeTimeout
@@ -17,7 +18,7 @@ from agentenv.rollout.lag import LoopMonitor, Stall
 Result = TypeVar("Result")
 
 _LOG = logging.getLogger("agentenv.rollout")
-_CURRENT: ContextVar[_Call | None] = ContextVar("agentenv_rollout_call", default=None)
+_CURRENT: ContextVar[Call[Any] | None] = ContextVar("agentenv_rollout_call", default=None)
 
 
 class OutOfTime(EpisodeTimeout):
@@ -66,20 +67,37 @@ class Budget:
         self.stalls.append(stall)
 
 
-class _Call:
+class Call(Generic[Result]):
     """One running call: its task, its timer, and the future that says it is over one way or another."""
 
-    __slots__ = ("_deadline", "_grace", "_loop", "_timer", "abandoned", "budget", "expired", "over", "task", "where")
+    __slots__ = (
+        "_deadline",
+        "_grace",
+        "_loop",
+        "_timer",
+        "abandoned",
+        "budget",
+        "expired",
+        "over",
+        "seconds",
+        "task",
+        "where",
+        "whole",
+    )
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        function: Callable[[], Awaitable[Any]],
+        function: Callable[[], Awaitable[Result]],
         where: str,
         seconds: float,
         budget: Budget,
         grace: float,
     ) -> None:
+        self.seconds = seconds
+        self.whole = (left := budget.left) < seconds
+        """Whether what is left of the budget, and not the call's own limit, will cut it off."""
+        seconds = min(seconds, left)
         self._loop = loop
         self._grace = grace
         self._deadline = budget.now() + seconds
@@ -88,11 +106,22 @@ class _Call:
         self.expired = False
         self.abandoned = False
         self.over: asyncio.Future[None] = loop.create_future()
-        _CURRENT.set(self)
-        CLOCK.set(budget)
-        self.task: asyncio.Task[Any] = loop.create_task(_contain(function), name=where)
-        self.task.add_done_callback(self._on_done)
+        context = contextvars.copy_context()  # the caller goes on to do other things than this call
+        context.run(self._mark)
+        self.task: asyncio.Task[Result] = loop.create_task(self._run(function), name=where, context=context)
+        self.task.add_done_callback(self._on_done, context=context)
         self._timer = loop.call_later(seconds, self._on_deadline)
+
+    def _mark(self) -> None:
+        _CURRENT.set(self)
+        CLOCK.set(self.budget)
+
+    async def _run(self, function: Callable[[], Awaitable[Result]]) -> Result:
+        try:
+            return await _contain(function)
+        finally:  # said here already, a turn of the loop before the task's callbacks are called
+            if not self.over.done():
+                self.over.set_result(None)
 
     def charge(self, stall: Stall) -> None:
         self.budget.charge(stall)
@@ -159,11 +188,23 @@ class Limits:
             OutOfTime: one of the two limits ran out.
             Exception: whatever the function raised.
         """
-        left = budget.left
-        whole = left < seconds
-        if left <= 0:
+        return await self.finish(self.begin(function, where, seconds, budget))
+
+    def begin(
+        self, function: Callable[[], Awaitable[Result]], where: str, seconds: float, budget: Budget
+    ) -> Call[Result]:
+        """Begins a call that `finish` must be awaited for; for callers who cannot wait where they are.
+
+        Raises:
+            OutOfTime: there is nothing left of the budget.
+        """
+        if budget.left <= 0:
             raise OutOfTime(f"{where} was not begun: {_spent(budget)}", StopReason.EPISODE_TIMEOUT)
-        call = _Call(asyncio.get_running_loop(), function, where, min(seconds, left), budget, self._grace)
+        return Call(asyncio.get_running_loop(), function, where, seconds, budget, self._grace)
+
+    async def finish(self, call: Call[Result]) -> Result:
+        """Awaits a call that was begun. Cancelling this, and what it raises, is as with `call`."""
+        where, budget = call.where, call.budget
         try:
             await call.over
         except asyncio.CancelledError:
@@ -178,20 +219,19 @@ class Limits:
             if call.abandoned:
                 self._let_go(call)
         if call.expired:
-            if whole:
+            if call.whole:
                 raise OutOfTime(f"{where} was cut off: {_spent(budget)}", StopReason.EPISODE_TIMEOUT)
-            raise OutOfTime(f"{where} gave no answer in {seconds:g} s", StopReason.CALL_TIMEOUT)
+            raise OutOfTime(f"{where} gave no answer in {call.seconds:g} s", StopReason.CALL_TIMEOUT)
         if call.task.cancelled():
             raise RuntimeError("it raised CancelledError although nobody had cancelled it")
-        result: Result = call.task.result()
-        return result
+        return call.task.result()
 
-    def _culprit_of(self, task: asyncio.Task[Any]) -> _Call | None:
+    def _culprit_of(self, task: asyncio.Task[Any]) -> Call[Any] | None:
         """The call to charge; another engine's on the same loop is charged by that engine."""
         call = call_of(task)
         return call if call is not None and call.budget.clock is self.clock else None
 
-    def _let_go(self, call: _Call) -> None:
+    def _let_go(self, call: Call[Any]) -> None:
         _LOG.warning("%s ignored its cancellation for %g s and was abandoned", call.where, self._grace)
         self.abandoned.append(call.where)
         # asyncio.run awaits every task at its end and would hang on this one. Closing the coroutine from outside ends
@@ -201,14 +241,14 @@ class Limits:
         call.task.cancel()
 
 
-def call_of(task: asyncio.Task[Any]) -> _Call | None:
+def call_of(task: asyncio.Task[Any]) -> Call[Any] | None:
     """The call a task works for: its own, or that of the task that started it."""
     get_context = getattr(task, "get_context", None)  # Python 3.12 and later
     if get_context is not None:
-        found: _Call | None = get_context().get(_CURRENT)
+        found: Call[Any] | None = get_context().get(_CURRENT)
         return found
     # Before that, the context a task was started in is kept with its done callbacks: TaskGroup, gather and wait all
-    # add one, and so does _Call.
+    # add one, and so does Call.
     for _, context in getattr(task, "_callbacks", None) or ():
         found = context.get(_CURRENT)
         if found is not None:

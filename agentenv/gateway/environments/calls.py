@@ -15,7 +15,7 @@ from agentenv.messages import Message, Wire
 from agentenv.outcome import Boundary, boundary
 from agentenv.registry import EnvSpec
 from agentenv.rollout.answers import checked_reset, checked_step
-from agentenv.rollout.limits import Budget, Limits
+from agentenv.rollout.limits import Budget, Call, Limits
 from agentenv.rollout.loading import EnvironmentLoader
 from agentenv.tasks import Task
 
@@ -35,6 +35,9 @@ class Visible:
 
     state_key: str | None = None
     oracle: Message | None = None
+
+
+Stepped = tuple[StepResult, Visible]
 
 
 @dataclass(slots=True, eq=False)
@@ -96,16 +99,22 @@ class EnvironmentCalls:
                 await self.close(env)
             raise
 
-    async def step(self, env: Env, action: Action) -> tuple[StepResult, Visible]:
-        """One step, checked. Raises `BoundaryError` when it fails."""
+    def begin_step(self, env: Env, action: Action) -> Call[Stepped]:
+        """Begins a step, which `finish_step` must be awaited for."""
 
-        async def step_environment() -> tuple[StepResult, Visible]:
+        async def step_environment() -> Stepped:
             answer: object = await env.step(action)
             result = checked_step(answer, self._step)
             over = result.terminated or result.truncated
             return result, Visible() if over else self._look(env)
 
-        return await self._call(step_environment, self._step, self._config.environment_timeout)
+        budget = Budget(self._limits.clock, math.inf)
+        return self._limits.begin(step_environment, self._step, self._config.environment_timeout, budget)
+
+    async def finish_step(self, call: Call[Stepped]) -> Stepped:
+        """What the step led to, checked. Raises `BoundaryError` when it failed."""
+        with boundary(Boundary.ENVIRONMENT, self._step):
+            return await self._limits.finish(call)
 
     async def close(self, env: Env) -> None:
         """Closes an environment. What goes wrong is logged: nobody is left whom it could be told."""

@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from agentenv.env import Action, Env, StepResult
-from agentenv.gateway.environments.calls import EnvironmentCalls, Opened, Visible
+from agentenv.gateway.environments.calls import EnvironmentCalls, Opened, Stepped, Visible
 from agentenv.gateway.environments.jsontext import encode
 from agentenv.gateway.environments.refusals import Code, Refusal
 from agentenv.messages import MalformedMessageError, Message, Role, Wire
 from agentenv.outcome import Failure, classify
 from agentenv.rewards import Reward
 from agentenv.rollout.codec import failure_to_wire
+from agentenv.rollout.limits import Call
 from agentenv.tools import ToolSpec
 
 
@@ -44,6 +45,7 @@ class EnvironmentSession:
     __slots__ = (
         "_answered",
         "_asked",
+        "_call",
         "_calls",
         "_env",
         "_epoch",
@@ -72,6 +74,7 @@ class EnvironmentSession:
         self._answered = ""
         self._recorded = Reply(b"")
         self._running: asyncio.Task[Reply] | None = None
+        self._call: Call[Stepped] | None = None
         self._waiting: list[Deliver] = []
         self.conversation: list[Message] = list(opened.observation.messages)
         self.turn = 0
@@ -109,7 +112,8 @@ class EnvironmentSession:
         message = _assistant_message(request.get("message"))
         self._asked, self._waiting = asked, [deliver] if deliver is not None else []
         # A task of its own: whoever asked may go away in the meantime and come back for the reply.
-        self._running = asyncio.get_running_loop().create_task(self._take(env, asked, message))
+        self._call = call = self._calls.begin_step(env, Action(message))
+        self._running = asyncio.get_running_loop().create_task(self._take(call, asked, message))
         return self._running
 
     def describe(self) -> Wire:
@@ -130,6 +134,8 @@ class EnvironmentSession:
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
+            if self._running is not None and self._call is not None:  # it was cancelled before it began
+                self._call.stop()
         await self._close_environment()
 
     def _playable(self, turn: int) -> Env:
@@ -145,9 +151,9 @@ class EnvironmentSession:
             raise Refusal(Code.WRONG_TURN, problem)
         return self._env
 
-    async def _take(self, env: Env, asked: str, message: Message) -> Reply:
+    async def _take(self, call: Call[Stepped], asked: str, message: Message) -> Reply:
         try:
-            result, visible = await self._calls.step(env, Action(message))
+            result, visible = await self._calls.finish_step(call)
             reply = Reply(encode(self._step_reply(asked, result, visible)))
             self._accept(message, result)
         except Exception as error:
@@ -158,7 +164,7 @@ class EnvironmentSession:
             refusal = Refusal(self.ended, "the session was closed while it took this step")
             reply = error_reply(refusal, asked, self._epoch, self.id)
         finally:
-            self._running = None
+            self._running = self._call = None
         self._answered, self._recorded = asked, reply
         waiting, self._waiting = self._waiting, []
         for deliver in waiting:
