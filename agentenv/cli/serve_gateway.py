@@ -166,14 +166,16 @@ def _calls(statistics: GatewayStatistics) -> str:
     return f"{total} calls" + (f" ({wrong})" if wrong else "")
 
 
-def _drift(statistics: GatewayStatistics) -> str:
-    """How later turns went on; empty while there are none."""
+def _drift(statistics: GatewayStatistics, *, why: bool = False) -> str:
+    """How later turns went on, and why some could not go on exactly; empty while there are none."""
     from agentenv.gateway.calls import Continuation
     from agentenv.gateway.continuation import DriftStatistics
 
     drift = DriftStatistics(statistics.continuations, statistics.fork_reasons, statistics.tokens_realigned)
     if not drift.continued:
         return ""
+    if why:
+        return str(drift)
     shown = [one for one in Continuation if one is not Continuation.OPENING]
     return "turns " + ", ".join(f"{100 * drift.share(one):.0f} % {one.value}" for one in shown)
 
@@ -184,7 +186,7 @@ def _summarise(statistics: GatewayStatistics, journal: Journal | None, *, json: 
         return
     ended = ", ".join(f"{count} {status}" for status, count in sorted(statistics.ended.items())) or "none"
     lines = [f"{_calls(statistics)}, {statistics.sampled_tokens:,} tokens sampled", f"sessions ended: {ended}"]
-    if drift := _drift(statistics):
+    if drift := _drift(statistics, why=True):
         lines.append(drift)
     if journal is not None:
         lines.append(f"episodes are in {journal.path}")
