@@ -181,13 +181,14 @@ class ManagedServer:
         started = time.monotonic()
         try:
             async with asyncio.timeout(self._start_timeout), VLLMApi(self.base_url) as api:
+                self._show_stage()
                 self.pid = int(await process.stdout.readline() or 0) or None
                 while process.returncode is None:
                     with contextlib.suppress(ServerUnreachableError):
                         await api.health()
                         _LOG.info("%s is ready after %.0f s", self.base_url, time.monotonic() - started)
                         return
-                    self._progress.show(f"starting vLLM {self._version} on port {self._port}: {self._stage()}")
+                    self._show_stage()
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             raise ServerStartError(
@@ -199,14 +200,12 @@ class ManagedServer:
             f"{self._log_words()}"
         )
 
-    @property
-    def _version(self) -> str:
-        return self.interpreter.version if self.interpreter is not None else ""
-
-    def _stage(self) -> str:
+    def _show_stage(self) -> None:
         """The last thing the server says it does."""
         told = _SAYS.findall(self.tail(200))
-        return str(told[-1]).strip()[:100] if told else "importing its packages"
+        stage = str(told[-1]).strip()[:100] if told else "importing its packages"
+        version = self.interpreter.version if self.interpreter is not None else ""
+        self._progress.show(f"starting vLLM {version} on port {self._port}: {stage}")
 
     def _log_words(self) -> str:
         return f"The end of its log, {self.log}:\n{self.tail()}"
