@@ -57,8 +57,8 @@ class ReadAnswer:
         return any(choice.finish_reason in GIVEN_UP for choice in self.choices)
 
 
-def read_answer(body: Any, headers: Mapping[str, str], *, chat: bool) -> ReadAnswer:
-    """Reads a whole chat or text completion.
+def read_answer(body: Any, headers: Mapping[str, str], *, chat: bool, version: int = 0) -> ReadAnswer:
+    """Reads a whole chat or text completion; `version` is that of the weights where the answer does not say.
 
     Raises:
         NotAnAnswer: it is none.
@@ -71,7 +71,7 @@ def read_answer(body: Any, headers: Mapping[str, str], *, chat: bool) -> ReadAns
     if not parts:
         raise NotAnAnswer("it has no choices")
     prompt = body.get("prompt_token_ids")
-    return _assemble(parts, prompt, _usage(body.get("usage")), str(model or ""), _named_version(body, headers))
+    return _assemble(parts, prompt, _usage(body.get("usage")), str(model or ""), _named_version(body, headers, version))
 
 
 def strip_answer(body: Wire, asked: Asked) -> None:
@@ -149,8 +149,9 @@ class _Parts:
 class StreamedAnswer:
     """Adds up the chunks of a streamed answer, one call of `take` each."""
 
-    def __init__(self, headers: Mapping[str, str], *, chat: bool) -> None:
+    def __init__(self, headers: Mapping[str, str], *, chat: bool, version: int = 0) -> None:
         self._chat = chat
+        self._known_version = version
         self._headers = headers
         self._choices: dict[int, _Parts] = {}
         self._prompt: list[int] | None = None
@@ -198,7 +199,7 @@ class StreamedAnswer:
     def read(self) -> ReadAnswer:
         """What has come so far."""
         ordered = [parts for _, parts in sorted(self._choices.items())]
-        version = _named_version(self._version, self._headers)
+        version = _named_version(self._version, self._headers, self._known_version)
         return _assemble(ordered, self._prompt, _usage(self._usage), self._model, version)
 
 
@@ -260,13 +261,13 @@ def _spans(found: list[Any], named: int, sampled: int) -> tuple[VersionSpan, ...
     return spans
 
 
-def _named_version(body: Wire, headers: Mapping[str, str]) -> int:
-    """The weight version of servers that name one for the whole answer; 0 for the others."""
+def _named_version(body: Wire, headers: Mapping[str, str], otherwise: int) -> int:
+    """The weight version of servers that name one for the whole answer."""
     named = body.get("weight_version", headers.get("X-Weight-Version"))
     try:
         return int(named)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        return 0
+        return otherwise
 
 
 def _usage(usage: Any) -> Usage:

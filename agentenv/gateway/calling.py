@@ -65,6 +65,7 @@ class _Exchange:
 
     Attributes:
         body: what the agent sent. question: the same in the upstream's format.
+        version: of the weights, where the server does not name it: what it was at the last look before the call.
         sent: the streamed answer, once its first byte has gone out.
     """
 
@@ -76,6 +77,7 @@ class _Exchange:
     question: Question
     call: Call
     plan: Plan | None = None
+    version: int = 0
     sent: web.StreamResponse | None = None
     relay: Relay | None = None
 
@@ -86,8 +88,7 @@ class _Exchange:
         self.session.tasks.add(task)
         try:
             self.plan = await self._plan()
-            exact = self.plan is not None and self.plan.prompt_ids is not None
-            use = self._stream if self.question.stream and not exact else self._whole
+            use = self._stream if self.question.stream and self._can_stream() else self._whole
             pause = caller.config.pause_seconds
             response = await ask_replicas(caller.router, self.session, caller.statistics, use, pause)
             call.status = call.status or CallStatus.OK
@@ -126,10 +127,31 @@ class _Exchange:
     def _renderer(self, replica: Replica) -> Renderer:
         return self.caller.router.renderer(replica, self.caller.config.model or str(self.body.get("model") or ""))
 
+    @property
+    def _exact(self) -> Plan | None:
+        """The plan, where it has the prompt token for token."""
+        return self.plan if self.plan is not None and self.plan.prompt_ids is not None else None
+
+    def _can_stream(self) -> bool:
+        """Whether the answer can be passed on as it is sampled.
+
+        A call with an exact prompt is answered in text; tool calls and reasoning are read from all of it at once.
+        """
+        if self._exact is None:
+            return True
+        return not self.question.tools and not self.session.has_reasoned(self.call)
+
+    def _request(self, replica: Replica, *, stream: bool) -> tuple[str, bytes]:
+        """The path and the body to send to a replica."""
+        model, question, plan = self.caller.config.model, self.question, self._exact
+        self.call.replica, self.version = replica.url, replica.version
+        if plan is not None:
+            return "/v1/completions", exact_body(plan, question, model, replica.refused, stream=stream)
+        return question.path, question.upstream_body(model, replica.refused)
+
     async def _whole(self, replica: Replica) -> web.StreamResponse:
         """Asks for the whole answer and delivers it; in events where the agent wants a stream."""
         question = self.question
-        self.call.replica = replica.url
         reply, read = await self._ask(replica)
         if read.given_up:
             self._keep_aborted(read)
@@ -153,13 +175,8 @@ class _Exchange:
 
     async def _ask(self, replica: Replica) -> tuple[Wire, ReadAnswer]:
         """The whole answer of a replica, as it came and as it is read."""
-        question, caller, plan = self.question, self.caller, self.plan
-        model = caller.config.model
-        exact = plan is not None and plan.prompt_ids is not None
-        if plan is not None and exact:
-            path, body = "/v1/completions", exact_body(plan, question, model, replica.refused)
-        else:
-            path, body = question.path, question.upstream_body(model, replica.refused)
+        question, caller, plan = self.question, self.caller, self._exact
+        path, body = self._request(replica, stream=False)
         try:
             async with caller.router.post(replica, path, body, caller.whole_timeout) as upstream:
                 raw = await upstream.read()
@@ -169,11 +186,11 @@ class _Exchange:
             raise refusal(replica, upstream, raw, question)
         try:
             reply = loads(raw)
-            read = read_answer(reply, upstream.headers, chat=question.chat and not exact)
-            if plan is not None and exact:
+            read = read_answer(reply, upstream.headers, chat=question.chat and plan is None, version=self.version)
+            if plan is not None:
                 alternatives = int(question.body.get("top_logprobs") or 0)
                 reply = chat_answer(reply, await self._message(plan, reply, replica), top_logprobs=alternatives)
-                read = read_answer(reply, upstream.headers, chat=True)
+                read = read_answer(reply, upstream.headers, chat=True, version=self.version)
         except (ValueError, NotAnAnswer) as error:
             raise unusable(f"the answer of {replica.url} cannot be used: {error}", raw) from None
         return reply, read
@@ -190,10 +207,9 @@ class _Exchange:
 
     async def _stream(self, replica: Replica) -> web.StreamResponse:
         question, caller = self.question, self.caller
-        self.call.replica = replica.url
-        body = question.upstream_body(caller.config.model, replica.refused)
+        path, body = self._request(replica, stream=True)
         try:
-            async with caller.router.post(replica, question.path, body, caller.stream_timeout) as upstream:
+            async with caller.router.post(replica, path, body, caller.stream_timeout) as upstream:
                 if upstream.status != 200:
                     raise refusal(replica, upstream, await upstream.read(), question)
                 if upstream.content_type != "text/event-stream":
@@ -207,7 +223,13 @@ class _Exchange:
 
     async def _pass_on(self, upstream: aiohttp.ClientResponse, replica: Replica) -> web.StreamResponse:
         """Sends a stream on, event by event as it comes."""
-        relay = self.relay = Relay(self.dialect.writer(self.body), upstream.headers, self.question)
+        relay = self.relay = Relay(
+            self.dialect.writer(self.body),
+            upstream.headers,
+            self.question,
+            version=self.version,
+            exact=self._exact is not None,
+        )
         kept = False
         try:
             async for data in upstream.content.iter_any():

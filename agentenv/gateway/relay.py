@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agentenv.gateway.answers import GIVEN_UP, NotAnAnswer, StreamedAnswer, strip_answer
+from agentenv.gateway.continuation import chat_answer
 from agentenv.gateway.dialects import StreamWriter
 from agentenv.gateway.events import DONE, EventCutter, payload
 from agentenv.gateway.failures import ApiError
@@ -23,8 +24,14 @@ class Relay:
         given_up: whether the upstream has given the generation up; that chunk is not passed on.
     """
 
-    def __init__(self, writer: StreamWriter, headers: Mapping[str, str], question: Question) -> None:
-        self.answer = StreamedAnswer(headers, chat=question.chat)
+    def __init__(
+        self, writer: StreamWriter, headers: Mapping[str, str], question: Question, *, version: int, exact: bool
+    ) -> None:
+        """`version` is that of the weights where the server does not say; `exact` that the stream is a text
+        completion which the agent is to see as a chat completion."""
+        self.answer = StreamedAnswer(headers, chat=question.chat, version=version)
+        self._alternatives = int(question.body.get("top_logprobs") or 0)
+        self._exact = exact
         self.first: Wire = {}
         self.ended = False
         self.given_up = False
@@ -61,6 +68,8 @@ class Relay:
             raise NotAnAnswer(f"an event is no JSON ({error})") from None
         if not isinstance(chunk, dict) or "choices" not in chunk:
             raise NotAnAnswer(_words(chunk))
+        if self._exact:
+            chunk = self._as_chat(chunk)
         self.first = self.first or {name: chunk.get(name) for name in ("id", "model", "created")}
         self.answer.take(chunk)
         if any(choice.get("finish_reason") in GIVEN_UP for choice in chunk["choices"]):
@@ -68,6 +77,19 @@ class Relay:
             return b""
         strip_answer(chunk, self._asked)
         return self._writer.feed(chunk) if self._says_something(chunk) else b""
+
+    def _as_chat(self, chunk: Wire) -> Wire:
+        """A chunk of a text completion as one of a chat completion."""
+        if not chunk["choices"]:
+            return {**chunk, "object": "chat.completion.chunk"}
+        try:
+            found = chat_answer(chunk, {"role": "assistant", "content": ""}, top_logprobs=self._alternatives)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise NotAnAnswer(f"a chunk lacks a field ({type(error).__name__}: {error})") from None
+        choice = found["choices"][0]
+        message = choice.pop("message")
+        choice["delta"] = {"content": message["content"]} if self.first else message
+        return {**found, "object": "chat.completion.chunk"}
 
     def _says_something(self, chunk: Wire) -> bool:
         """Whether anything is left of a chunk; servers send some for the token ids alone."""

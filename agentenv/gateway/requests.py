@@ -96,12 +96,14 @@ class Question:
         return dumps({**body, **added})
 
 
-def exact_body(plan: Plan, question: Question, model: str | None, refused: Collection[str]) -> bytes:
+def exact_body(plan: Plan, question: Question, model: str | None, refused: Collection[str], *, stream: bool) -> bytes:
     """The bytes for `/v1/completions` of a call whose prompt is known token for token."""
     body = plan.completion_body(question.options)
-    body.pop("stream", None)
-    body.pop("stream_options", None)
+    for name in ("stream", "stream_options"):
+        body.pop(name, None)
     added: Wire = {name: True for name in TOKEN_FIELDS if name not in refused}
+    if stream:
+        added |= {"stream": True, "stream_options": {"include_usage": True}}
     if "logprobs" in added:
         added["logprobs"] = body.get("logprobs") or 0
     if model is not None:

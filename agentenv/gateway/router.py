@@ -54,6 +54,10 @@ class Replica:
         self.problem = ""
         self.refused: frozenset[str] = frozenset()
         """Fields of ours that this server has answered with 400."""
+        self.version = 0
+        """Of the weights, at the last look; for servers that do not name it in their answers."""
+        self.tells_version = True
+        """Whether the server has a route that names it; assumed until it says no."""
         self.watch = asyncio.Event()
         """Set to have the health looked at now instead of at the next turn."""
         self._base = yarl.URL(url)
@@ -208,11 +212,26 @@ class Router:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             alive, problem = False, describe(error, patience)
         if alive:
+            await self._look_at_version(replica, patience)
             replica.alive, replica.problem = True, ""
         else:
             since = time.strftime("%H:%M:%S")
             replica.problem = replica.problem if not replica.alive else f"{problem} since {since}"
             replica.alive = False
+            replica.tells_version = True  # what comes back may be another release
+
+    async def _look_at_version(self, replica: Replica, patience: float) -> None:
+        """Reads the version of the weights where the server has a route for it (vLLM's `/weight_info`, 0.27)."""
+        if not replica.tells_version:
+            return
+        try:
+            async with self.get(replica, "/weight_info", aiohttp.ClientTimeout(total=patience)) as response:
+                raw = await response.read()
+            replica.tells_version = response.status != 404
+            told = loads(raw)["weight_version"] if response.status == 200 else None
+            replica.version = int(told) if told not in (None, "default") else replica.version
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError):
+            return  # asked again with the next look
 
 
 def describe(error: BaseException, seconds: float) -> str:

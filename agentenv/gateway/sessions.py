@@ -15,6 +15,7 @@ from agentenv.episode import EpisodeKey, Usage
 from agentenv.gateway.calls import CallStatus, Continuation, ForkReason, ModelCallRecord, Protocol
 from agentenv.gateway.continuation import Conversations
 from agentenv.gateway.packed import ID_BYTES, MessageTree, PackedTokens, SharedBytes, shared_ids
+from agentenv.gateway.protocols.common import reasoning_of
 from agentenv.gateway.router import Replica
 from agentenv.gateway.wirejson import dumps, loads
 from agentenv.messages import Wire
@@ -243,6 +244,11 @@ class Session:
         """The tools of a call."""
         found: Sequence[Wire] = loads(self._tools[call.tools])
         return found
+
+    def has_reasoned(self, call: Call) -> bool:
+        """Whether the answer that a call goes on from came with reasoning."""
+        answer = None if call.parent is None else self.calls[call.parent].answer
+        return answer is not None and bool(reasoning_of(self.messages.message(answer)))
 
     def new_messages(self, call: Call) -> list[Wire]:
         """The messages that were new with a call: those after its parent's answer, or all of them."""

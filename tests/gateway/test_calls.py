@@ -50,11 +50,11 @@ async def test_the_answer_is_the_servers_own_and_its_tokens_are_recorded(
     assert got.usage == expected.usage
     (record,) = calls(gateway)
     assert record.tokens is not None
-    assert list(record.tokens.prompt_ids) == expected.model_extra["prompt_token_ids"]  # type: ignore[index]
-    assert list(record.tokens.sampled_ids) == expected.choices[0].token_ids  # type: ignore[attr-defined]
+    assert list(record.tokens.prompt_ids) == (expected.model_extra or {})["prompt_token_ids"]
+    assert list(record.tokens.sampled_ids) == (expected.choices[0].model_extra or {})["token_ids"]
     assert [span.version for span in record.tokens.versions] == [5]
-    content = expected.choices[0].logprobs.content  # type: ignore[union-attr]
-    assert list(record.tokens.logprobs) == [entry.logprob for entry in content or ()]
+    told = expected.choices[0].logprobs
+    assert list(record.tokens.logprobs) == [entry.logprob for entry in (told and told.content) or ()]
     assert (record.status, record.protocol) == (CallStatus.OK, Protocol.CHAT)
     assert record.finish_reason == expected.choices[0].finish_reason
     assert record.answer is not None
@@ -179,6 +179,57 @@ async def test_turns_go_on_token_for_token_even_where_the_template_spells_them_o
         whole_before = before.tokens.prompt_ids + before.tokens.sampled_ids
         assert exact == (now.tokens.prompt_ids[: len(whole_before)] == whole_before)
     assert Continuation.REALIGNED in [record.continuation for record in records]  # noise never spells itself again
+
+
+async def test_a_realigned_turn_streams_like_any_other(
+    model: EmbeddedServer, make_gateway: MakeGateway, client: Client
+) -> None:
+    gateway = await make_gateway(model.base_url)
+    create = client(gateway, "s").chat.completions.create
+    first = await create(model="tiny", messages=MESSAGES, max_tokens=6, seed=1)
+    said = {"role": "assistant", "content": first.choices[0].message.content}
+    messages: Any = [*MESSAGES, said, {"role": "user", "content": "go on"}]
+    stream = await create(
+        model="tiny",
+        messages=messages,
+        max_tokens=8,
+        seed=1,
+        stream=True,
+        logprobs=True,
+        stream_options={"include_usage": True},
+    )
+    pieces = [chunk async for chunk in stream]
+
+    record = calls(gateway)[1]
+    assert record.continuation is Continuation.REALIGNED
+    assert record.tokens is not None
+    assert {chunk.object for chunk in pieces} == {"chat.completion.chunk"}
+    assert sum(bool(chunk.choices and chunk.choices[0].delta.content) for chunk in pieces) > 1
+    logprobs = [
+        entry.logprob
+        for chunk in pieces
+        for choice in chunk.choices
+        for entry in (choice.logprobs and choice.logprobs.content) or ()
+    ]
+    assert logprobs == list(record.tokens.logprobs)
+    assert pieces[-1].usage is not None
+    assert pieces[-1].usage.completion_tokens == len(record.tokens.sampled_ids)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in pieces if chunk.choices)
+    assert (record.answer or {})["content"] == text
+
+
+async def test_weights_that_the_answers_do_not_name_are_asked_for(make_gateway: MakeGateway, client: Client) -> None:
+    async with Upstream(always(answer())) as upstream:
+        upstream.weight_version = "4"
+        gateway = await make_gateway(upstream.url)
+        await client(gateway, "s").chat.completions.create(model="m", messages=MESSAGES)
+        upstream.weight_version = "5"
+        async with asyncio.timeout(5):
+            while gateway.router.replicas[0].version != 5:  # noqa: ASYNC110 - nobody sets an event for it
+                await asyncio.sleep(0.01)
+        await client(gateway, "s").chat.completions.create(model="m", messages=MESSAGES)
+    versions = [record.tokens.versions[0].version for record in calls(gateway) if record.tokens is not None]
+    assert versions == [4, 5]
 
 
 async def test_the_forced_fields_travel_upstream_and_the_rest_of_the_body_as_it_was(make_gateway: MakeGateway) -> None:

@@ -218,10 +218,10 @@ async def test_an_agent_that_leaves_aborts_its_generation(
 
 
 async def _consume(agent: openai.AsyncOpenAI, stream: bool) -> None:
-    got = await agent.chat.completions.create(**ASKED, stream=stream)
     if stream:
-        async for _ in got:
-            pass
+        await _read_stream(agent, [])
+    else:
+        await agent.chat.completions.create(**ASKED)
 
 
 async def _read_stream(agent: openai.AsyncOpenAI, seen: list[str | None], gate: asyncio.Event | None = None) -> None:

@@ -379,7 +379,8 @@ async def test_an_unusual_role_and_an_unusual_tool_reach_the_episode(
     async with Upstream(always(answer())) as upstream:
         gateway = await make_gateway(upstream.url)
         session = (await harness(gateway)).session("s")
-        await client(gateway, "s").chat.completions.create(model="m", messages=odd, tools=[{"type": "web_search"}])
+        tools: Any = [{"type": "web_search"}]
+        await client(gateway, "s").chat.completions.create(model="m", messages=odd, tools=tools)
         await session.finish()
         (turn,) = (await session.trajectory()).episode.turns
     assert turn.observation.messages[0] == user("12 times 34")

@@ -68,7 +68,7 @@ class Upstream:
 
     Attributes:
         bodies: what was asked, in order. gone: set when a client has left before its answer was complete.
-        health: the status of /health.
+        health: the status of /health. weight_version: what /weight_info says; `None` for no such route.
     """
 
     def __init__(self, handler: Handler) -> None:
@@ -77,6 +77,7 @@ class Upstream:
         self.paths: list[str] = []
         self.gone = asyncio.Event()
         self.health = 200
+        self.weight_version: str | None = None
         self._runner: web.AppRunner | None = None
         self.port = 0
 
@@ -87,6 +88,7 @@ class Upstream:
     async def start(self, port: int = 0) -> None:
         app = web.Application(client_max_size=2**26)
         app.router.add_get("/health", self._health)
+        app.router.add_get("/weight_info", self._weight_info)
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/{path:.*}", self._post)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
@@ -121,6 +123,11 @@ class Upstream:
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.Response(status=self.health)
+
+    async def _weight_info(self, request: web.Request) -> web.Response:
+        if self.weight_version is None:
+            raise web.HTTPNotFound
+        return web.json_response({"weight_version": self.weight_version})
 
     async def _models(self, request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": "scripted", "object": "model"}]})
