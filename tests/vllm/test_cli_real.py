@@ -80,20 +80,23 @@ async def test_training_with_a_server_of_its_own_ends_with_metrics_a_model_and_n
 @pytest.mark.usefixtures("python")
 @pytest.mark.parametrize(
     ("number", "process", "code"),
-    [(signal.SIGINT, b"vllm.entrypoints.openai.api_server", 130), (signal.SIGKILL, b"VLLM::EngineCore", -9)],
+    [
+        (signal.SIGINT, b"vllm.entrypoints.openai.api_server", 130),
+        (signal.SIGKILL, b"VLLM::EngineCore", -signal.SIGKILL),
+    ],
 )
 async def test_the_program_ended_while_its_server_starts_leaves_no_process(
     tmp_path: Path, number: signal.Signals, process: bytes, code: int
 ) -> None:
     create_policy(tmp_path / "model")
     program = start(tmp_path, "eval", "calculator-v0", "--policy", "vllm:model", "-n", "4")
+    output = tmp_path / "output"
+    await until(lambda: "starting vLLM" in output.read_text(), "the start is shown", seconds=60)
     await until(lambda: process in titles(program.pid), f"{process!r} is started", seconds=120)
     everything = descendants(program.pid)
     program.send_signal(number)
     assert await asyncio.to_thread(program.wait, 60) == code
-    told = (tmp_path / "output").read_text()
-    assert "starting vLLM" in told
-    assert ("interrupted; no episode had begun" in told) is (number is signal.SIGINT)
+    assert ("interrupted; no episode had begun" in output.read_text()) is (number is signal.SIGINT)
     await until(lambda: not any(map(alive, everything)), "all processes end", seconds=60)
 
 
