@@ -15,7 +15,7 @@ from tests.support.fake_vllm.options import ServerOptions
 from tests.support.fake_vllm.profiles import Route
 from tests.support.fake_vllm.refusals import BadRequest, Json, Refusal, worker_failed
 from tests.support.fake_vllm.requests import LoadLoraBody, UnloadLoraBody, read_as
-from tests.support.fake_vllm.weights import WeightsFileError, digests, read_adapter
+from tests.support.fake_vllm.weights import WeightsFileError, digests, read_adapter, with_holes
 from tests.support.fake_vllm.wire import json_reply, parse, read_json, read_object
 
 
@@ -209,7 +209,7 @@ class Administration:
         if not self._updating:
             raise worker_failed("finish_weight_update called without a matching start_weight_update.")
         self._updating = False
-        await self._engines.load(self._received)  # parameters that were not sent keep their old values
+        await self._engines.load(with_holes(self._engines.state, self._received))
         if label is not None:
             await self._engines.set_label(_text(label, "weight_version"))
         return json_reply({"message": "Weight update finished"})

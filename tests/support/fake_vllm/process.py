@@ -30,8 +30,8 @@ class FakeVLLMProcess:
     ) -> None:
         self._arguments = [str(folder), "--profile", profile, *flags]
         self._port = port
-        trained = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
-        self._environment = {**os.environ, **trained, **(environment or {})}
+        usual = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "OMP_NUM_THREADS": "1"}
+        self._environment = {**os.environ, **usual, **(environment or {})}
         self._process: asyncio.subprocess.Process | None = None
         self.base_url = ""
 

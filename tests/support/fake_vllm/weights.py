@@ -69,6 +69,26 @@ def updated(state: State, part: State) -> dict[str, torch.Tensor]:
     return {**state, **part}
 
 
+FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+"""Projections that vLLM keeps in one parameter."""
+
+
+def with_holes(state: State, received: State) -> dict[str, torch.Tensor]:
+    """What an update becomes that brought `received` alone.
+
+    A parameter of which nothing came keeps its value. One of which some projections came is made anew, and what is
+    missing of it is whatever lay in memory: zeros here.
+    """
+    made = dict(received)
+    for name in received:
+        for group in FUSED:
+            projection = next((each for each in group if f".{each}." in name), None)
+            for other in group if projection else ():
+                sibling = name.replace(f".{projection}.", f".{other}.")
+                made.setdefault(sibling, torch.zeros_like(state[sibling]))
+    return made
+
+
 def digests(state: State) -> dict[str, str]:
     """SHA-256 of the bytes of each tensor."""
     return {

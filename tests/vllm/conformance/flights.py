@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from tests.vllm.conformance.cases import COMPLETIONS, GENERATE, MODEL, PROMPT
 from tests.vllm.conformance.client import Client, Json, Reply
+
+Result = TypeVar("Result")
 
 MANY = 450
 """Tokens of a long answer: half a second, while what is done to it takes milliseconds."""
@@ -49,6 +52,10 @@ class Flight:
         chunks = [event for event in self.events if isinstance(event, dict)]
         return [token for chunk in chunks for choice in chunk["choices"] for token in choice["token_ids"] or ()]
 
+    def was_cut(self, last: Json) -> bool:
+        """Whether what was done to the flight found it in the air: on a busy machine it may have landed before."""
+        return len(self.token_ids) < MANY or len(last.get("weight_versions") or ()) > 1
+
     async def ended(self) -> None:
         """Returns when the stream has ended, however it did."""
         await asyncio.wait([self._task])
@@ -83,3 +90,15 @@ async def is_waiting(task: asyncio.Task[Reply]) -> bool:
     """Whether a request that would take milliseconds is still without an answer after a moment."""
     await asyncio.wait([task], timeout=MOMENT)
     return not task.done()
+
+
+Scenario = Callable[[], Awaitable[Result | None]]
+
+
+async def caught(scenario: Scenario[Result], attempts: int = 20) -> Result:
+    """The result of a scenario that gives None when its flight had landed before it could be caught."""
+    for _ in range(attempts):
+        result = await scenario()
+        if result is not None:
+            return result
+    raise AssertionError(f"in {attempts} attempts every answer was whole before it could be caught")

@@ -28,3 +28,8 @@ async def sample(client: Client, prompt_ids: list[int], **fields: object) -> Sam
     assert reply.status == 200, reply.body
     choice = reply.body["choices"][0]
     return Sampled(prompt_ids, choice["token_ids"], choice["logprobs"]["token_logprobs"])
+
+
+async def reload(client: Client, folder: Path) -> None:
+    reply = await client.post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}})
+    assert (reply.status, reply.body) == (200, {"results": [None]})

@@ -7,25 +7,32 @@ import asyncio
 import pytest
 
 from tests.vllm.conformance.cases import COMPLETIONS
+from tests.vllm.conformance.client import Json
 from tests.vllm.conformance.conftest import Server
-from tests.vllm.conformance.flights import LONG, MANY, SHORT, Flight, is_waiting
+from tests.vllm.conformance.flights import LONG, MANY, MOMENT, SHORT, Flight, caught, is_waiting
 
 MODES = ["abort", "wait", "keep"]
 
 
 async def test_pausing_with_abort_answers_what_is_in_flight_with_its_tokens_so_far(server: Server) -> None:
     client = server.client
-    whole = asyncio.create_task(client.post(COMPLETIONS, LONG))
-    async with Flight(client) as stream:
-        assert (await client.post("/pause?mode=abort")).body == {"status": "paused"}
-        last, reply = await stream.last_choice(), await whole
-    assert last["finish_reason"] == "abort"
-    assert 0 < len(stream.token_ids) < MANY
-    choice = reply.body["choices"][0]
-    assert (reply.status, choice["finish_reason"], choice["stop_reason"]) == (200, "abort", None)
-    assert len(choice["token_ids"]) == len(choice["logprobs"]["tokens"]) == reply.body["usage"]["completion_tokens"]
-    assert len(choice["token_ids"]) < MANY
-    await client.post("/resume")
+
+    async def abort() -> tuple[int, Json, Json] | None:
+        whole = asyncio.create_task(client.post(COMPLETIONS, LONG))
+        async with Flight(client) as stream:
+            assert (await client.post("/pause?mode=abort")).body == {"status": "paused"}
+            last, reply = await stream.last_choice(), await whole
+        await client.post("/resume")
+        choice = reply.body["choices"][0]
+        assert (reply.status, reply.body["usage"]["completion_tokens"]) == (200, len(choice["token_ids"]))
+        assert len(choice["token_ids"]) == len(choice["logprobs"]["tokens"])
+        cut = stream.was_cut(last) and len(choice["token_ids"]) < MANY
+        return (len(stream.token_ids), last, choice) if cut else None
+
+    streamed, last, choice = await caught(abort)
+    assert streamed > 0
+    assert (last["finish_reason"], last["stop_reason"]) == ("abort", None)
+    assert (choice["finish_reason"], choice["stop_reason"]) == ("abort", None)
 
 
 async def test_pausing_with_wait_returns_when_what_is_in_flight_has_finished(server: Server) -> None:
@@ -40,17 +47,22 @@ async def test_pausing_with_wait_returns_when_what_is_in_flight_has_finished(ser
 async def test_pausing_with_keep_freezes_what_is_in_flight_and_resuming_changes_nothing_of_it(server: Server) -> None:
     client = server.client
     undisturbed = (await client.post(COMPLETIONS, LONG)).body["choices"][0]["token_ids"]
-    async with Flight(client) as flight:
-        await client.post("/pause?mode=keep")
-        # What was sampled before the pause has arrived when a request made after it has been answered.
-        await client.get("/health")
-        await asyncio.sleep(0.05)
-        frozen = len(flight.token_ids)
-        assert await is_waiting(asyncio.ensure_future(asyncio.sleep(3600)))  # type: ignore[arg-type]
-        assert len(flight.token_ids) == frozen < MANY
-        await client.post("/resume")
-        assert (await flight.last_choice())["finish_reason"] == "length"
-    assert flight.token_ids == undisturbed
+
+    async def freeze() -> tuple[int, int, list[int]] | None:
+        async with Flight(client) as flight:
+            await client.post("/pause?mode=keep")
+            await asyncio.sleep(MOMENT)  # what was sampled before the pause arrives
+            early = len(flight.token_ids)
+            await asyncio.sleep(MOMENT)
+            late = len(flight.token_ids)
+            await client.post("/resume")
+            last = await flight.last_choice()
+        assert last["finish_reason"] == "length"
+        return (early, late, flight.token_ids) if early < MANY else None
+
+    early, late, token_ids = await caught(freeze)
+    assert early == late
+    assert token_ids == undisturbed
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -79,10 +91,15 @@ async def test_a_second_pause_aborts_what_the_first_one_let_wait(server: Server)
 
 
 async def test_requests_are_aborted_without_a_pause(server: Server) -> None:
-    async with Flight(server.client) as flight:
-        reply = await server.client.post("/abort_requests", {})
-        assert (await flight.last_choice())["finish_reason"] == "abort"
-    assert reply.body == {"status": "aborted", "aborted": 1}
+    async def abort() -> tuple[Json, Json] | None:
+        async with Flight(server.client) as flight:
+            reply = await server.client.post("/abort_requests", {})
+            last = await flight.last_choice()
+        return (reply.body, last) if flight.was_cut(last) else None
+
+    said, last = await caught(abort)
+    assert said == {"status": "aborted", "aborted": 1}
+    assert last["finish_reason"] == "abort"
     assert (await server.client.post(COMPLETIONS, SHORT)).status == 200
 
 

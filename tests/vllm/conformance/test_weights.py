@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.vllm.conformance.cases import COMPLETIONS, MODEL, PROMPT
-from tests.vllm.conformance.client import Client
+from tests.vllm.conformance.client import Json
 from tests.vllm.conformance.conftest import Server
-from tests.vllm.conformance.flights import SHORT, Flight, is_waiting
+from tests.vllm.conformance.flights import SHORT, Flight, caught, is_waiting
 from tests.vllm.conformance.reference import is_from, is_from_adapter, make_adapter
-from tests.vllm.conformance.sampling import sample
+from tests.vllm.conformance.sampling import reload, sample
 
 LONG_PROMPT = [20 + index % 200 for index in range(300)]
 """More than two of the cache's blocks of 128 tokens."""
-
-
-async def reload(client: Client, folder: Path) -> None:
-    reply = await client.post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}})
-    assert (reply.status, reply.body) == (200, {"results": [None]})
 
 
 async def test_reloaded_weights_are_sampled_from_once_the_prefix_cache_is_reset(server: Server, other: Path) -> None:
@@ -41,52 +38,87 @@ async def test_frozen_requests_go_on_with_the_new_weights_as_if_those_had_read_e
     server: Server, other: Path
 ) -> None:
     client = server.client
-    async with Flight.by_token(client) as flight:
-        await client.post("/pause?mode=keep")
+
+    async def update() -> None:
         await reload(client, other)
         assert (await client.post("/update_weight_version", {"new_version": "7"})).status == 200
-        await client.post("/resume")
-        last = await flight.last_choice()
-    first, second = last["weight_versions"]
-    cut, end = first["end"], len(flight.token_ids)
-    assert first == {"version": "default", "start": 0, "end": cut}
-    assert second == {"version": "7", "start": cut, "end": end}
+
+    frozen = await while_frozen(server, update)
+    cut, end = frozen.cut, len(frozen.token_ids)
+    assert frozen.versions == [
+        {"version": "default", "start": 0, "end": cut},
+        {"version": "7", "start": cut, "end": end},
+    ]
     assert (await client.get("/weight_info")).body == {"weight_version": "7"}
-    ids, logprobs = flight.token_ids, reported(flight)
-    assert is_from(server.folder, PROMPT, ids[:cut], logprobs[:cut])
-    assert is_from(other, [*PROMPT, *ids[:cut]], ids[cut:], logprobs[cut:])
+    assert is_from(server.folder, PROMPT, frozen.token_ids[:cut], frozen.logprobs[:cut])
+    assert frozen.goes_on_as(other)
 
 
 async def test_frozen_requests_that_keep_their_cache_sample_from_no_model_at_all(server: Server, other: Path) -> None:
     client = server.client
-    async with Flight.by_token(client) as flight:
-        await client.post("/pause?mode=keep&clear_cache=false")
-        assert (await client.post("/reset_prefix_cache")).body == {"success": False}
+    said = []
+
+    async def update() -> None:
+        said.append((await client.post("/reset_prefix_cache")).body)
         await reload(client, other)
         await client.post("/update_weight_version", {"new_version": "7"})
-        await client.post("/resume")
-        cut = (await flight.last_choice())["weight_versions"][0]["end"]
-    ids, logprobs = flight.token_ids, reported(flight)
-    assert not is_from(other, [*PROMPT, *ids[:cut]], ids[cut:], logprobs[cut:])
+
+    frozen = await while_frozen(server, update, clear_cache=False)
+    assert said[-1] == {"success": False}
+    assert not frozen.goes_on_as(other)
 
 
 async def test_the_cache_of_frozen_requests_is_reset_when_asked_for(server: Server, other: Path) -> None:
     client = server.client
-    async with Flight.by_token(client) as flight:
-        await client.post("/pause?mode=keep&clear_cache=false")
+
+    async def update() -> None:
         await reload(client, other)
         await client.post("/update_weight_version", {"new_version": "7"})
         reset = await client.post("/reset_prefix_cache?reset_running_requests=true")
         assert reset.body == {"success": True}
-        await client.post("/resume")
-        cut = (await flight.last_choice())["weight_versions"][0]["end"]
-    ids, logprobs = flight.token_ids, reported(flight)
-    assert is_from(other, [*PROMPT, *ids[:cut]], ids[cut:], logprobs[cut:])
+
+    assert (await while_frozen(server, update, clear_cache=False)).goes_on_as(other)
 
 
-def reported(flight: Flight) -> list[float]:
-    chunks = [event["choices"][0] for event in flight.events if isinstance(event, dict)]
-    return [record["logprob"] for choice in chunks for record in (choice["logprobs"] or {}).get("content") or ()]
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """An answer in the middle of which weights changed, after `cut` tokens."""
+
+    versions: list[Json]
+    token_ids: list[int]
+    logprobs: list[float]
+
+    @property
+    def cut(self) -> int:
+        end: int = self.versions[0]["end"]
+        return end
+
+    def goes_on_as(self, folder: Path) -> bool:
+        """Whether all after the cut is what this model gives, having read what came before by itself."""
+        cut = self.cut
+        return is_from(folder, [*PROMPT, *self.token_ids[:cut]], self.token_ids[cut:], self.logprobs[cut:])
+
+
+async def while_frozen(server: Server, update: Callable[[], Awaitable[None]], *, clear_cache: bool = True) -> Frozen:
+    """What becomes of a request during which the server is paused with mode keep and updated."""
+    client = server.client
+
+    async def freeze() -> Frozen | None:
+        async with Flight.by_token(client) as flight:
+            await client.post(f"/pause?mode=keep&clear_cache={str(clear_cache).lower()}")
+            await update()
+            await client.post("/resume")
+            last = await flight.last_choice()
+        if not flight.was_cut(last):
+            await reload(client, server.folder)
+            await client.post("/update_weight_version", {"new_version": "default"})
+            await client.post("/reset_prefix_cache")
+            return None
+        chunks = [event["choices"][0] for event in flight.events if isinstance(event, dict)]
+        logprobs = [record["logprob"] for chunk in chunks for record in (chunk["logprobs"] or {}).get("content") or ()]
+        return Frozen(last["weight_versions"], flight.token_ids, logprobs)
+
+    return await caught(freeze)
 
 
 async def test_an_update_in_four_phases_takes_its_weights_from_files(
@@ -126,11 +158,12 @@ async def test_an_update_that_failed_is_repaired_by_a_whole_new_one(
     assert (await sample(client, LONG_PROMPT)).is_from(other)
 
 
-def in_two_files(folder: Path, target: Path) -> list[Path]:
+def in_two_files(folder: Path, target: Path, *, whole_layers: bool = False) -> list[Path]:
     state = load_file(folder / "model.safetensors")
     names = sorted(state)
+    early = [name for name in names if ".layers.0." in name] if whole_layers else names[::2]
     parts = []
-    for number, chosen in enumerate((names[::2], names[1::2])):
+    for number, chosen in enumerate((early, [name for name in names if name not in early])):
         parts.append(target / f"{number}.safetensors")
         save_file({name: state[name] for name in chosen}, parts[-1])
     return parts
@@ -150,7 +183,7 @@ async def test_an_update_that_brings_some_parameters_leaves_the_others_as_they_w
     server: Server, other: Path, tmp_path: Path
 ) -> None:
     client = server.client
-    first, second = in_two_files(other, tmp_path)
+    first, second = in_two_files(other, tmp_path, whole_layers=True)
     await client.post("/init_weight_transfer_engine", {"init_info": {}})
     for part, finished in ((first, False), (second, True)):
         await client.post("/start_weight_update", {})
