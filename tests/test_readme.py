@@ -22,7 +22,14 @@ ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"^# (\S+\.\w+)\n")
 COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)$", re.MULTILINE)
-RUN_ELSEWHERE = {"make test": "this very run", "make check": "run by .ci/run before the tests"}
+PORTS = ("8000", "8600", "8100")
+"""Of the README's servers; here each is any free one."""
+RUN_ELSEWHERE = {
+    "make test": "this very run",
+    "make check": "run by .ci/run before the tests",
+    "scripts/make-vllm .vllm": "done by make test",
+    'make demo ARGS="--policy vllm"': "minutes; a shorter training behind a vLLM is in tests/vllm",
+}
 
 
 @dataclass(frozen=True)
@@ -52,10 +59,10 @@ def test_every_block_is_of_a_kind_that_can_be_executed() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_readme_works_from_top_to_bottom(tmp_path: Path) -> None:
-    port = free_port()
+    ports = {port: free_port() for port in PORTS}
     with ExitStack() as servers:
         for block in blocks():
-            text = block.text.replace("8000", str(port))
+            text = re.sub("|".join(PORTS), lambda found: ports[found[0]], block.text)
             if name := FILE_NAME.match(text):
                 (tmp_path / name[1]).write_text(text)
             elif block.language == "console":
@@ -98,11 +105,10 @@ def in_small(command: str, folder: Path) -> str:
     return command
 
 
-def free_port() -> int:
+def free_port() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return str(probe.getsockname()[1])
 
 
 @pytest.fixture(autouse=True)
