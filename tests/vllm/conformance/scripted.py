@@ -15,18 +15,18 @@ from agentenv_tiny.vocabulary import Vocabulary
 ASSISTANT, END = "<|assistant|>", "<|end|>"
 
 
-def make_scripted(start: Path, folder: Path, text: str) -> list[int]:
-    """Write to `folder` a model of the sizes of `start` that answers every chat with `text`; returns the answer's ids.
+def make_scripted(start: Path, folder: Path, pieces: Sequence[str]) -> list[int]:
+    """Write to `folder` a model of the sizes of `start` that answers every chat with these tokens; returns their ids.
 
     Attention and feed-forward layers add nothing, so that the next token depends on the last one alone: it is the one
-    whose row of the head is that one's embedding. No token may therefore occur twice in `text`.
+    whose row of the head is that one's embedding. No token may therefore occur twice.
     """
     vocabulary = Vocabulary.from_folder(start)
     first, last = vocabulary.id_of(ASSISTANT), vocabulary.id_of(END)
     assert first is not None
     assert last is not None
-    answer = [*vocabulary.encode(text), last]
-    assert len(set(answer)) == len(answer), f"a token occurs twice in {text!r}"
+    answer = [*(vocabulary.literal_bytes.index(piece.encode()) for piece in pieces), last]
+    assert len(set(answer)) == len(answer), f"a token occurs twice in {pieces}"
     shutil.copytree(start, folder)
     state = load_file(folder / "model.safetensors")
     save_file(_chained(state, [first, *answer]), folder / "model.safetensors", metadata={"format": "pt"})
