@@ -33,6 +33,12 @@ ENDLESS = Sampling(temperature=1.0, max_tokens=400, extra={"ignore_eos": True})
 
 @pytest.fixture
 async def policy(real_vllm: RealVLLM) -> AsyncIterator[VLLMPolicy]:
+    async with VLLMPolicy(real_vllm.base_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def impatient(real_vllm: RealVLLM) -> AsyncIterator[VLLMPolicy]:
     async with VLLMPolicy(real_vllm.base_url, VLLMSettings(hang_seconds=6.0)) as opened:
         yield opened
 
@@ -160,28 +166,30 @@ async def test_training_takes_a_paused_server_over(real_vllm: RealVLLM) -> None:
     assert completion.tokens.versions[0].version == 3
 
 
-async def test_an_engine_that_hangs_fails_what_is_in_flight(doomed_vllm: RealVLLM, policy: VLLMPolicy) -> None:
+async def test_an_engine_that_hangs_fails_what_is_in_flight(doomed_vllm: RealVLLM, impatient: VLLMPolicy) -> None:
     engines = engine_processes(doomed_vllm)
     for pid in engines:
         os.kill(pid, signal.SIGSTOP)
     try:
         async with asyncio.timeout(60):
             with pytest.raises(ServerDiedError, match="hangs"):
-                await policy.complete([user("hi")], (), ENDLESS, _session(0))
+                await impatient.complete([user("hi")], (), ENDLESS, _session(0))
     finally:
         for pid in engines:
             os.kill(pid, signal.SIGCONT)
 
 
 async def test_an_engine_that_dies_fails_what_is_in_flight_and_nothing_of_the_server_is_left(
-    doomed_vllm: RealVLLM, policy: VLLMPolicy
+    doomed_vllm: RealVLLM, impatient: VLLMPolicy
 ) -> None:
     everything = descendants(doomed_vllm.server.supervisor_pid)
     assert len(everything) >= 3
     engines = engine_processes(doomed_vllm)
     for pid in engines:
         os.kill(pid, signal.SIGSTOP)  # so that the requests are still there when it dies
-    asked = [asyncio.create_task(policy.complete([user("hi")], (), ENDLESS, _session(number))) for number in range(4)]
+    asked = [
+        asyncio.create_task(impatient.complete([user("hi")], (), ENDLESS, _session(number))) for number in range(4)
+    ]
     await asyncio.sleep(0)
     for pid in engines:
         os.kill(pid, signal.SIGKILL)

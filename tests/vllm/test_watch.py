@@ -17,9 +17,9 @@ FOREVER = 3600.0
 
 
 @asynccontextmanager
-async def watched(stub: StubServer, *, asks_engine: bool = True) -> AsyncIterator[HealthWatch]:
+async def watched(stub: StubServer, hang_seconds: float = 60.0) -> AsyncIterator[HealthWatch]:
     async with stub.running() as url, VLLMApi(url) as api:
-        watch = HealthWatch(api, asks_engine=asks_engine, interval=0.01, hang_seconds=0.3)
+        watch = HealthWatch(api, interval=0.01, hang_seconds=hang_seconds)
         async with watching(watch):
             yield watch
 
@@ -54,7 +54,7 @@ async def test_after_the_failure_every_call_fails_without_waiting() -> None:
 
 async def test_a_server_that_falls_silent_hangs() -> None:
     stub = StubServer(silent=asyncio.Event())
-    async with watched(stub) as watch:
+    async with watched(stub, hang_seconds=0.3) as watch:
         with pytest.raises(ServerDiedError, match="no answer 3 times in a row"):
             async with watch.guard():
                 await asyncio.sleep(FOREVER)
@@ -69,7 +69,7 @@ async def test_a_hung_engine_behind_a_healthy_server_is_found_by_asking_it() -> 
                 await asyncio.sleep(FOREVER)
             return await super()._answer(request)
 
-    async with watched(Hung()) as watch:
+    async with watched(Hung(), hang_seconds=0.3) as watch:
         with pytest.raises(ServerDiedError, match="is_paused"):
             async with watch.guard():
                 await asyncio.sleep(FOREVER)
@@ -87,7 +87,7 @@ async def test_an_engine_that_loads_weights_may_be_silent() -> None:
 
     stub = Loading()
     async with stub.running() as url, VLLMApi(url) as api:
-        watch = HealthWatch(api, interval=0.0, hang_seconds=0.3)
+        watch = HealthWatch(api, interval=0.0)
         with watch.engine_busy():
             async with watching(watch):
                 for _ in range(5):
