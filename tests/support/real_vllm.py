@@ -13,6 +13,7 @@ started again for the next test; a test that ends it on purpose asks for `doomed
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
@@ -109,10 +110,10 @@ def _shared_vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Shared]:
 
 def require_vllm() -> None:
     """Skips the test where no Python has vllm, or fails it in CI."""
-    try:
-        asyncio.run(find_interpreter())
-    except VLLMNotInstalledError:
-        require(False, "a vLLM for CPUs: scripts/make-vllm .vllm (x86-64 Linux, Python 3.11)")
+    found = None
+    with contextlib.suppress(VLLMNotInstalledError):
+        found = asyncio.run(find_interpreter())
+    require(found is not None, "a vLLM for CPUs: scripts/make-vllm .vllm (x86-64 Linux, Python 3.11)")
 
 
 class _Shared:
