@@ -109,7 +109,7 @@ def _add_tool_choice(chat: Wire, body: JsonObject) -> None:
     if kind == "tool":
         name = as_text(choice.get("name"), "tool_choice.name")
         chat["tool_choice"] = {"type": "function", "function": {"name": name}}
-    elif kind in plain:
+    elif isinstance(kind, str) and kind in plain:
         chat["tool_choice"] = plain[kind]
     else:
         raise ProtocolError(f"{shorten(kind)} has no counterpart in chat completions", "tool_choice.type")

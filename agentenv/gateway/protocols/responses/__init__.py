@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from agentenv.gateway.protocols.responses.reply import error_body, from_chat, response_id
-from agentenv.gateway.protocols.responses.request import IGNORED, Earlier, conversation_after, to_chat
+from agentenv.gateway.protocols.responses.request import IGNORED, Earlier, to_chat
 from agentenv.gateway.protocols.responses.stream import Stream
 
 __all__ = [
     "IGNORED",
     "Earlier",
     "Stream",
-    "conversation_after",
     "error_body",
     "from_chat",
     "response_id",

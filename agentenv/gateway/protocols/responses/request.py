@@ -20,7 +20,8 @@ from agentenv.gateway.protocols.responses.items import read_items
 from agentenv.messages import Wire
 
 Earlier = Callable[[str], "Sequence[Wire] | None"]
-"""From a response's id to the chat messages that led to it and its answer (see `conversation_after`)."""
+"""From a response's id to the chat messages that led to it, without its instructions (they belong to one request only),
+and its answer; `None` for an id nobody knows."""
 
 IGNORED = {
     "max_tool_calls": "counts built-in tools, of which there are none here",
@@ -64,7 +65,7 @@ _PARAMETERS = Parameters(
 )
 
 _INCLUDE_LOGPROBS = "message.output_text.logprobs"
-_INCLUDABLE = frozenset({_INCLUDE_LOGPROBS, "reasoning.encrypted_content"})
+_INCLUDABLE = (_INCLUDE_LOGPROBS, "reasoning.encrypted_content")
 """Reasoning is returned in the open, which serves whoever asks for it encrypted in order to send it back."""
 
 _TOOL_NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -103,19 +104,6 @@ def to_chat(body: JsonObject, earlier: Earlier | None = None) -> Wire:
     if body.get("stream"):
         chat |= {"stream": True, "stream_options": {"include_usage": True}}
     return chat
-
-
-def conversation_after(body: JsonObject, chat: JsonObject, answer: Wire) -> list[Wire]:
-    """What `Earlier` has to return for the response to `body`: its messages without the instructions, and the answer.
-
-    Instructions belong to one request only, as in OpenAI's API.
-
-    Args:
-        chat: `to_chat(body)`.
-        answer: the assistant message it was answered with, in chat format.
-    """
-    opening = 0 if body.get("instructions") is None else 1
-    return [*chat["messages"][opening:], answer]
 
 
 def logprobs_asked(body: JsonObject) -> bool:
