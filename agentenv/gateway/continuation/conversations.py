@@ -14,7 +14,6 @@ from agentenv.gateway.continuation.canonical import (
     extend,
     holds_media,
     listing,
-    reading,
     reasoning_of,
 )
 from agentenv.gateway.continuation.completions import completion_body, only_chat_can
@@ -91,7 +90,7 @@ class Conversations:
         """How to prompt a chat request; `options` are its fields besides `messages` and `tools`.
 
         Costs no request for a conversation without an earlier answer, one for a turn whose render is exact, and up to
-        seven small ones for a turn that must be realigned. A server that fails at them costs a fork, never the call.
+        eight small ones for a turn that must be realigned. A server that fails at them costs a fork, never the call.
         """
         digests = list(chain(messages))
         opening = next((digest_of(one) for one in messages if one.get("role") not in ("system", "developer")), b"")
@@ -140,7 +139,6 @@ class Conversations:
                 tokens=tokens,
                 canonical=canonical,
                 listing=plan._listing if known is None or known.listing != plan._listing else known.listing,
-                reading=reading(answer),
                 reasoned=bool(reasoning_of(answer)),
                 whole=finish_reason in _ENDED and not plan._stops,
             )

@@ -10,8 +10,8 @@ with P + S, and each is checked on token ids or text the *server* gave; nothing 
    where turns end, so answers cut by length, several ends of turn and merges across boundaries are all the same to it.
 3. The template writes the answer down differently: the JSON of its tool calls, the white space around them. Then R0,
    the render up to the answer without a new turn, says which part of R that answer is; it must start with C, R must
-   start with R0 up to the end-of-turn token with which S ended, and what stands between must be *read by the server's
-   own parsers* as the answer that was delivered, reasoning included, with the same tags in the same order. Then
+   start with R0 up to the end-of-turn token with which S ended, and the *server's own parsers* must read S and what
+   stands between as the same message, reasoning included, with the same tags in the same order. Then
    P + S + R[after that token:] differs from R in that spelling alone.
 
 Everything else is a fork with its reason. In particular a template that drops or shortens earlier reasoning fails 2
@@ -103,8 +103,7 @@ class Answered:
     Attributes:
         messages: how many messages there are up to and including the answer.
         tokens: `None` where nobody recorded them. canonical: C.
-        listing: what the template saw besides the messages. reading: what the answer says.
-        reasoned: whether the answer came with reasoning.
+        listing: what the template saw besides the messages. reasoned: whether the answer came with reasoning.
         whole: whether it ended at the model's end-of-turn token rather than at a limit or a stop string.
     """
 
@@ -112,7 +111,6 @@ class Answered:
     tokens: SampledTokens | None
     canonical: CanonicalPrompt | None
     listing: bytes
-    reading: bytes
     reasoned: bool
     whole: bool
 
@@ -182,12 +180,14 @@ async def _rewritten(
     if rendered[: end * ID_BYTES] != alone[: end * ID_BYTES]:
         return ForkReason.TEMPLATE_REWRITES_HISTORY
     theirs, own = spelling[: length - 1], sampled[:-1]
-    read, their_text, own_text = await asyncio.gather(
-        renderer.read_answer(unpack(prompt), theirs, history[:-1], request.tools, request.options),
-        renderer.spell(theirs),
-        renderer.spell(own),
+    before, options = unpack(prompt), {**request.options, "include_reasoning": True}
+    (their_text, their_reading), (own_text, own_reading) = await asyncio.gather(
+        *(
+            asyncio.gather(renderer.spell(ids), renderer.read_answer(before, ids, history[:-1], request.tools, options))
+            for ids in (theirs, own)
+        )
     )
-    if reading(read) != earlier.reading or _TAG.findall(their_text) != _TAG.findall(own_text):
+    if reading(their_reading) != reading(own_reading) or _TAG.findall(their_text) != _TAG.findall(own_text):
         return ForkReason.TEMPLATE_REWRITES_HISTORY
     return _spliced(whole, rendered, end)
 
