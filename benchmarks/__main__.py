@@ -18,6 +18,10 @@ NAMES = (
     "slow_episode",
     "waiting_episodes",
     "clients",
+    "gateway_latency",
+    "gateway_cpu",
+    "gateway_throughput",
+    "gateway_sessions",
     "core_install",
     "environment_server",
 )
