@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 from aiohttp import web
@@ -65,6 +65,7 @@ class _Exchange:
 
     Attributes:
         body: what the agent sent. question: the same in the upstream's format.
+        planned: set once `plan` is what the agent is answered by; nothing is read or sent before.
         version: of the weights, where the server does not name it: what it was at the last look before the call.
         sent: the streamed answer, once its first byte has gone out.
     """
@@ -77,20 +78,18 @@ class _Exchange:
     question: Question
     call: Call
     plan: Plan | None = None
+    planned: asyncio.Event = field(default_factory=asyncio.Event)
     version: int = 0
     sent: web.StreamResponse | None = None
     relay: Relay | None = None
 
     async def run(self) -> web.StreamResponse:
-        call, caller, began = self.call, self.caller, time.perf_counter()
+        call, began = self.call, time.perf_counter()
         task = asyncio.current_task()
         assert task is not None
         self.session.tasks.add(task)
         try:
-            self.plan = await self._plan()
-            use = self._stream if self.question.stream and self._can_stream() else self._whole
-            pause = caller.config.pause_seconds
-            response = await ask_replicas(caller.router, self.session, caller.statistics, use, pause)
+            response = await self._answer()
             call.status = call.status or CallStatus.OK
         except ApiError as error:
             call.status, call.error = error.call_status, error.message
@@ -112,6 +111,32 @@ class _Exchange:
             call.seconds = time.perf_counter() - began
             self._count()
         return response
+
+    async def _answer(self) -> web.StreamResponse:
+        """Plans the prompt and asks. A turn that goes on is asked as it is while the server still renders it: most
+        renders are exact, and the agent gets nothing before that is known."""
+        if not self.question.chat or self.call.parent is None or not self.caller.statistics.mostly_exact:
+            self.plan = await self._plan()
+            self.planned.set()
+            return await self._ask_replicas()
+        planning = asyncio.create_task(self._plan())
+        asking = asyncio.create_task(self._ask_replicas())
+        try:
+            self.plan = await planning
+            if self._exact is None:
+                self.planned.set()
+                return await asking
+        finally:
+            for task in (planning, asking):
+                task.cancel()
+            await asyncio.gather(planning, asking, return_exceptions=True)
+        self.planned.set()
+        return await self._ask_replicas()
+
+    async def _ask_replicas(self) -> web.StreamResponse:
+        caller = self.caller
+        use = self._stream if self.question.stream and self._can_stream() else self._whole
+        return await ask_replicas(caller.router, self.session, caller.statistics, use, caller.config.pause_seconds)
 
     async def _plan(self) -> Plan | None:
         """How the prompt goes on from earlier calls of the session; `None` for text completions: theirs is as sent."""
@@ -153,6 +178,7 @@ class _Exchange:
         """Asks for the whole answer and delivers it; in events where the agent wants a stream."""
         question = self.question
         reply, read = await self._ask(replica)
+        await self.planned.wait()
         if read.given_up:
             self._keep_aborted(read)
             raise Interrupted(given_up(replica.url), paused=True)
@@ -233,6 +259,7 @@ class _Exchange:
         kept = False
         try:
             async for data in upstream.content.iter_any():
+                await self.planned.wait()
                 out = relay.feed(data)
                 if relay.given_up:
                     break

@@ -20,7 +20,7 @@ _OPENING = 2
 
 @dataclass(frozen=True, slots=True)
 class PackedTokens:
-    """A token record, its ids as native 32-bit integers and its logprobs as doubles (or floats, where they fit)."""
+    """A token record: ids as unsigned 32-bit integers, logprobs as doubles, or as floats where that loses nothing."""
 
     prompt: bytes
     sampled: bytes
@@ -70,17 +70,14 @@ class PackedTokens:
 
 def _ids(name: str, values: Sequence[int]) -> array[int]:
     try:
-        ids = array("i", values)
+        return array("I", values)
     except (TypeError, OverflowError) as error:
         raise TokenRecordError(f"{name} are no list of token ids: {error}") from None
-    if ids and min(ids) < 0:
-        raise TokenRecordError(f"{name} hold a negative id")
-    return ids
 
 
 def unpack_ids(packed: bytes) -> tuple[int, ...]:
     """The ids of a packed run."""
-    ids: array[int] = array("i")
+    ids: array[int] = array("I")
     ids.frombytes(packed)
     return tuple(ids)
 

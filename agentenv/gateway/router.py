@@ -25,6 +25,7 @@ ATTEMPTS = 2
 """How often one call may be given to the same replica."""
 _LARGE = 2**20
 _RENDERERS = 16
+_HEALTH_SECONDS = 5.0
 _IDLE_CONNECTION_SECONDS = 4.0  # below the five after which uvicorn, under vLLM, closes one
 
 
@@ -205,7 +206,7 @@ class Router:
             await self._look(replica)
 
     async def _look(self, replica: Replica) -> None:
-        patience = max(5 * self._config.health_seconds, 1.0)
+        patience = max(5 * self._config.health_seconds, _HEALTH_SECONDS)
         try:
             async with self.get(replica, "/health", aiohttp.ClientTimeout(total=patience)) as response:
                 alive, problem = response.status < 500, f"/health answers {response.status}"

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from agentenv.gateway.calls import CallStatus, Continuation, ForkReason
 from agentenv.messages import Wire
 
+_EXACT_PER_REALIGNED = 4
+
 
 @dataclass(slots=True)
 class GatewayStatistics:
@@ -30,6 +32,12 @@ class GatewayStatistics:
     tokens_realigned: int = 0
     opened: int = 0
     ended: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def mostly_exact(self) -> bool:
+        """Whether few of the turns so far had to be realigned: then it pays not to wait for the render of the next."""
+        realigned = self.continuations[Continuation.REALIGNED]
+        return realigned * _EXACT_PER_REALIGNED <= self.continuations[Continuation.MERGED]
 
     def to_wire(self) -> Wire:
         return {

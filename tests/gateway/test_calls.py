@@ -289,7 +289,7 @@ async def test_several_choices_are_several_records_and_one_without_logprobs_is_n
         (lambda body: body["choices"][0]["token_ids"].pop(), "counts 2 completion tokens but sent 1"),
         (lambda body: body["choices"][0]["logprobs"]["content"].pop(), "2 sampled tokens but 1 logprobs"),
         (lambda body: body.update(prompt_token_ids=None), "no prompt_token_ids"),
-        (lambda body: body["choices"][0].update(token_ids=[7, -1]), "negative"),
+        (lambda body: body["choices"][0].update(token_ids=[7, -1]), "no list of token ids"),
         (lambda body: body["choices"][0].update(token_ids=[7, 1.5]), "no list of token ids"),
         (lambda body: body["choices"][0]["logprobs"]["content"][0].update(logprob=float("nan")), "not finite"),
         (lambda body: body["choices"][0]["logprobs"]["content"][0].update(logprob=None), "no number"),

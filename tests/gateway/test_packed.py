@@ -43,7 +43,7 @@ def test_a_packed_record_is_the_record(prompt: list[int], sampled: list[tuple[in
     assert PackedTokens.of(prompt, ids, logprobs, versions).unpacked() == expected
 
 
-@pytest.mark.parametrize("ids", [[-1], [2**31], [1.5], ["1"], [None], "12"])
+@pytest.mark.parametrize("ids", [[-1], [2**32], [1.5], ["1"], [None], "12"])
 def test_what_is_no_token_id_is_refused(ids: Any) -> None:
     with pytest.raises(TokenRecordError):
         packed(ids, [])
@@ -60,7 +60,8 @@ def test_the_shared_beginning_is_found_without_a_loop_over_ids(left: list[int], 
 @given(st.lists(st.tuples(IDS, IDS, st.booleans()), max_size=12))
 def test_calls_kept_as_differences_give_back_every_token(turns: list[tuple[list[int], list[int], bool]]) -> None:
     """Whatever a session's prompts have in common, and whether they go on from each other or not."""
-    session, whole, expected = new_session(), [], []
+    session, expected = new_session(), []
+    whole: list[int] = []
     for index, (fresh, sampled, goes_on) in enumerate(turns):
         prompt = [*whole, *fresh] if goes_on else fresh
         call = session.begin_call(Protocol.CHAT, [{"role": "user", "content": str(index)}], (), {})

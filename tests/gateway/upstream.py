@@ -72,10 +72,11 @@ class Upstream:
     """
 
     def __init__(self, handler: Handler) -> None:
-        self._handler = handler
+        self.handler = handler
         self.bodies: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.gone = asyncio.Event()
+        self.routes: dict[str, Handler] = {}
         self.health = 200
         self.weight_version: str | None = None
         self._runner: web.AppRunner | None = None
@@ -134,12 +135,14 @@ class Upstream:
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        if request.path in self.routes:
+            return await self.routes[request.path](self, request, body)
         if request.path not in ("/v1/chat/completions", "/v1/completions"):
             return web.json_response({"error": {"message": "no such route"}}, status=404)
         self.bodies.append(body)
         self.paths.append(request.path)
         try:
-            return await self._handler(self, request, body)
+            return await self.handler(self, request, body)
         except (asyncio.CancelledError, ConnectionError):
             self.gone.set()
             raise
