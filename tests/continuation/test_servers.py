@@ -216,6 +216,24 @@ async def test_a_realigned_answer_reads_as_the_chat_route_reads_it(real_vllm: Re
                 assert said(choice["message"]) == said(expected["message"])
 
 
+async def test_a_real_vllm_keeps_a_tool_call_as_sampled_that_its_template_writes_anew(real_vllm: RealVLLM) -> None:
+    """A grammar makes the untrained model call a tool in JSON without spaces, in whichever tokens it likes."""
+    grammar = {"regex": r'<tool_call>\{"name":"add","arguments":\{"a":[0-9]{2},"b":\[1,2\]\}\}</tool_call>'}
+    async with Client.of(real_vllm.root_url, real_vllm.model_name) as client:
+        messages: list[Wire] = [{"role": "user", "content": "3 plus 4"}]
+        for turn in range(2):
+            grammar_of_opening = {"structured_outputs": grammar} if not turn else {}
+            answer = await client.ask(messages, TOOLS, seed=turn, max_tokens=64, **grammar_of_opening)
+            if not turn:
+                (call,) = answer["tool_calls"]
+                messages += [answer, {"role": "tool", "tool_call_id": call["id"], "content": "7"}]
+        first, second = client.records
+        whole = first.prompt_ids + first.sampled_ids
+        assert await client.renderer.spell(second.prompt_ids[len(whole) :]) == "<|tool|>7<|end|><|assistant|>"
+    assert [plan.continuation for plan in client.plans] == [Continuation.OPENING, Continuation.REALIGNED]
+    assert second.prompt_ids[: len(whole)] == whole
+
+
 def said(message: Wire) -> Wire:
     return {name: value for name, value in message.items() if value is not None}
 
