@@ -133,8 +133,7 @@ class Connection:
         running, self._running = self._running, None
         if running is not None:
             running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
+            await asyncio.wait([running])
 
     async def _run(self) -> None:
         """Keeps a connection until it cannot be had any more; then every request fails."""

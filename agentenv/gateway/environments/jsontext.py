@@ -18,15 +18,15 @@ try:
 except ImportError:
     orjson = None  # type: ignore[assignment]
 else:
-    # What only orjson has a word for is left to the careful way, so that both write the same.
+    # Dataclasses and dates are left to the careful way, which writes them as the journal does.
     _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
 def encode(value: Wire) -> bytes:
     """A JSON text without line breaks.
 
-    What a diagnostic holds that JSON has no word for is written as the nearest JSON value, and infinities and NaN as
-    null; anywhere else it is refused.
+    Infinities and NaN are written as null, and what a diagnostic holds that JSON has no word for as the nearest JSON
+    value; anywhere else that is refused.
 
     Raises:
         EnvironmentFailure: the rest of the value cannot be written.
@@ -64,8 +64,8 @@ def _dumps(value: Wire) -> bytes:
 
 def _encode_carefully(value: Wire) -> bytes:
     if "info" in value:
-        value = value | {"info": json.loads(to_json(value["info"]), parse_constant=lambda _: None)}
+        value = value | {"info": json.loads(to_json(value["info"]))}
     try:
-        return _dumps(value)
+        return _dumps(json.loads(json.dumps(value), parse_constant=lambda _: None))
     except (TypeError, ValueError, RecursionError) as error:
         raise EnvironmentFailure(f"the environment answered something that JSON cannot say: {error}") from error
