@@ -9,6 +9,7 @@ import pytest
 
 from agentenv_vllm.api import PauseMode, VLLMApi
 from agentenv_vllm.updates import LoRAShape, LoRAUpdater, UpdateSettings, WeightUpdater, make_updater
+from agentenv_vllm.updates.fingerprint import sums
 from agentenv_vllm.versions import InFlight
 from tests.support.real_vllm import RealVLLM
 from tests.vllm.updates_lab import (
@@ -73,6 +74,9 @@ async def test_every_parameter_is_verified_also_those_that_a_cpu_keeps_packed(re
     async with started(real_vllm, way) as (api, updater):
         report = await updater.publish(other_weights(real_vllm.folder, seed=3), 1)
         assert (report.verified, report.unverified) == (15, 0)
+        (by_sums,) = await api.collective_rpc("agentenv_weight_fingerprint", kwargs={"sums": True})
+        told = by_sums["model.embed_tokens.base_layer.weight"]["mark"]
+        assert told == sums(other_weights(real_vllm.folder, seed=3)["model.embed_tokens.weight"])
         checksums = (await api.post("/weight_checker", {"action": "checksum"}))["checksums"]
         of_nothing = [name for name, digest in checksums.items() if digest.startswith("e3b0c44298fc1c14")]
         assert len(of_nothing) == 8, "vLLM's own checksums see the packed matrices now: rely on them"

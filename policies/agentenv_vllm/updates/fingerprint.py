@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from agentenv_vllm.api import VLLMApi
@@ -27,18 +27,28 @@ EMPTY = hashlib.sha256(b"").hexdigest()
 PAD_ROWS = 64
 """vLLM pads the vocabulary to a multiple of it, with zeros."""
 
+CHUNK = 2**24
 TOLERANCE = {"float32": 2e-6, "bfloat16": 2e-2, "float16": 4e-3}
 """Largest error of an answer for a row, as a share of |row|·|wave|; several times what rounding gives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One parameter as a worker holds it; what the server does not say is `None`."""
+    """One parameter as a worker holds it; what the server does not say is `None`.
 
-    sha256: str | None = None
+    Attributes:
+        mark: a digest of its bytes: SHA-256, or on a GPU `sums` of them, which need not travel to be computed.
+        answer: what the kernel gives for `wave`, [rows]; of matrices that nothing else can see.
+    """
+
+    mark: str | None = None
     answer: tuple[float, ...] | None = None
     shape: tuple[int, ...] | None = None
     dtype: str | None = None
+
+
+Fingerprint = Mapping[str, Held]
+"""By a parameter's name in the server, without marks of workers and of LoRA's wrapper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,37 +66,72 @@ class Comparison:
     unknown: tuple[str, ...]
 
 
-async def read_fingerprint(api: VLLMApi) -> Mapping[str, Held] | None:
-    """What the server holds by parameter; `None` where it cannot say. Takes seconds for large models."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What one parameter must be found to be: one of the marks (each with its dtype), and near the answer."""
+
+    marks: Mapping[str, str]
+    answer: tuple[float, ...]
+    tolerance: tuple[float, ...]
+
+    def is_met_by(self, held: Held) -> bool | None:
+        """`None` when neither can be compared."""
+        verdicts = [held.mark in self.marks] if held.mark is not None and self.marks else []
+        if held.answer is not None and self.answer:
+            pairs = zip(held.answer, self.answer, self.tolerance, strict=False)  # the server's rows may be padded
+            verdicts.append(all(abs(given - right) <= limit for given, right, limit in pairs))
+        return all(verdicts) if verdicts else None
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a server must hold after an update. Computed before it, as it reads all weights."""
+
+    parameters: Mapping[str, Wanted]
+
+    @classmethod
+    def of(cls, weights: Mapping[str, torch.Tensor], like: Fingerprint) -> Expectation:
+        """For `weights` as in a checkpoint, held in the form of an earlier fingerprint of the server."""
+        wanted = {name: _wanted(held, expected(name, weights)) for name, held in like.items()}
+        return cls({name: each for name, each in wanted.items() if each is not None})
+
+    def compare(self, found: Fingerprint) -> Comparison:
+        right: list[str] = []
+        wrong: list[str] = []
+        unknown: list[str] = []
+        for name, held in found.items():
+            wanted = self.parameters.get(name)
+            met = None if wanted is None else wanted.is_met_by(held)
+            (unknown if met is None else right if met else wrong).append(name)
+        return Comparison(tuple(right), tuple(wrong), tuple(unknown))
+
+    def with_dtypes(self, found: Fingerprint) -> Fingerprint:
+        """The fingerprint with the dtypes that its marks turned out to be of."""
+        none: Mapping[str, str] = {}
+        marks = {name: wanted.marks for name, wanted in self.parameters.items()}
+        return {
+            name: replace(held, dtype=held.dtype or marks.get(name, none).get(held.mark or ""))
+            for name, held in found.items()
+        }
+
+
+async def read_fingerprint(api: VLLMApi) -> Fingerprint | None:
+    """What the server holds; `None` where it cannot say, or each of several workers holds a part of a parameter."""
     try:
         workers = await api.collective_rpc("agentenv_weight_fingerprint")
     except ServerRefusedError:
         return await _read_checksums(api)
     if len(workers) != 1 or not isinstance(workers[0], dict):
-        return await _read_checksums(api)
+        return None
     return {_plain(name): _held(entry) for name, entry in workers[0].items()}
 
 
-async def _read_checksums(api: VLLMApi) -> Mapping[str, Held] | None:
+async def _read_checksums(api: VLLMApi) -> Fingerprint | None:
     reply = await api.send("POST", "/weight_checker", {"action": "checksum"}, timeout=600.0)
     sums = reply.body.get("checksums") if reply.status == 200 and isinstance(reply.body, dict) else None
-    if not isinstance(sums, dict):
+    if not isinstance(sums, dict) or len({name.rpartition(":")[0] for name in sums}) > 1:
         return None
-    workers = {name.rpartition(":")[0] for name in sums}
-    if len(workers) > 1:  # every worker holds a part: no part can be told from a wrong one
-        return {_plain(name): Held() for name in sums}
-    return {_plain(name): Held(sha256=None if digest == EMPTY else digest) for name, digest in sums.items()}
-
-
-def compare(held: Mapping[str, Held], weights: Mapping[str, torch.Tensor]) -> Comparison:
-    """Holds the server's parameters against a checkpoint's tensors. Hashes all of them: call it in a thread."""
-    right: list[str] = []
-    wrong: list[str] = []
-    unknown: list[str] = []
-    for name, entry in held.items():
-        verdict = _agrees(entry, expected(name, weights))
-        (unknown if verdict is None else right if verdict else wrong).append(name)
-    return Comparison(tuple(right), tuple(wrong), tuple(unknown))
+    return {_plain(name): Held(mark=None if digest == EMPTY else digest) for name, digest in sums.items()}
 
 
 def expected(name: str, weights: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
@@ -111,80 +156,80 @@ def expected(name: str, weights: Mapping[str, torch.Tensor]) -> torch.Tensor | N
 
 
 def wave(width: int) -> torch.Tensor:
-    """The vector that packed matrices are asked with: no two entries equal, none near zero for long; float64, [width].
-
-    The worker extension makes the same one.
-    """
+    """The vector that packed matrices are asked with; float64, [width]. The worker extension makes the same one."""
     import torch
 
     return torch.cos(0.7 * torch.arange(width, dtype=torch.float64) + 0.3)
 
 
-def weights_digest(tensors: Mapping[str, torch.Tensor], dtypes: Mapping[str, str]) -> str:
-    """One digest of all tensors, each rounded to its dtype in the checkpoint, as safetensors names it."""
+def sums(tensor: torch.Tensor) -> str:
+    """Two sums of a tensor's bit patterns modulo 2⁶⁴, the second weighted by place; on whatever device it is.
+
+    The worker extension computes the same. No cryptographic digest: it tells mistakes, not forgeries.
+
+    >>> import torch
+    >>> sums(torch.tensor([1, 2, 3], dtype=torch.int32))
+    'sums:6:14'
+    """
     import torch
 
-    rounded = {"BF16": torch.bfloat16, "F16": torch.float16}
-    total = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach()
-        total.update(
-            _sha256(tensor.to(device="cpu", dtype=rounded.get(dtypes[name], tensor.dtype)).contiguous()).encode()
-        )
-    return total.hexdigest()
+    bits = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+    flat = tensor.detach().contiguous().view(-1).view(bits)
+    plain = weighted = 0
+    for start in range(0, len(flat), CHUNK):
+        part = flat[start : start + CHUNK].to(torch.int64)
+        place = torch.arange(start, start + len(part), device=part.device) % 65_521 + 1
+        plain += int(part.sum())
+        weighted += int((part * place).sum())
+    return f"sums:{plain % 2**64}:{weighted % 2**64}"
 
 
-def _agrees(held: Held, wanted: torch.Tensor | None) -> bool | None:
-    if wanted is None:
-        return None
-    if held.shape is not None and held.sha256 is not None and not _same_size(held.shape, tuple(wanted.shape)):
-        return None
-    verdicts = []
-    if held.sha256 is not None:
-        verdicts.append(held.sha256 in set(_digests(held, wanted)))
-    if held.answer is not None:
-        if len(held.answer) != _padded(len(wanted)) and len(held.answer) != len(wanted):
-            return None
-        verdicts.append(_answers(held, wanted))
-    return all(verdicts) if verdicts else None
-
-
-def _same_size(held: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    return held == wanted or held == (_padded(wanted[0]), *wanted[1:])
-
-
-def _padded(rows: int) -> int:
-    return -(-rows // PAD_ROWS) * PAD_ROWS
-
-
-def _digests(held: Held, wanted: torch.Tensor) -> Iterator[str]:
-    """The digests the bytes may have: in the dtype the server tells, or any it may have been started with."""
+def sha256(tensor: torch.Tensor) -> str:
+    """Of a tensor's bytes."""
     import torch
 
+    raw = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+    return hashlib.sha256(raw.numpy().data).hexdigest()
+
+
+def _wanted(held: Held, tensor: torch.Tensor | None) -> Wanted | None:
+    if tensor is None:
+        return None
+    if held.shape is not None and held.mark is not None and held.shape not in (tuple(tensor.shape), _padded(tensor)):
+        return None
+    marks = dict(_marks(held, tensor)) if held.mark is not None else {}
+    if held.answer is None or len(held.answer) not in (len(tensor), _padded(tensor)[0]):
+        return Wanted(marks, (), ())
+    return Wanted(marks, *_answer(tensor, held.dtype or "float32"))
+
+
+def _marks(held: Held, tensor: torch.Tensor) -> Iterator[tuple[str, str]]:
+    """The marks the tensor may have, in the dtype the server holds it in, or any it may have been started with."""
+    import torch
+
+    mark = sums if held.mark is not None and held.mark.startswith("sums:") else sha256
     told = getattr(torch, held.dtype, None) if held.dtype else None
-    for dtype in (told,) if told else dict.fromkeys((wanted.dtype, torch.float32, torch.bfloat16, torch.float16)):
-        plain = wanted.to(device="cpu", dtype=dtype).contiguous()
-        yield _sha256(plain)
-        if plain.dim() == 2 and len(plain) % PAD_ROWS:
-            yield _sha256(torch.nn.functional.pad(plain, (0, 0, 0, _padded(len(plain)) - len(plain))))
+    for dtype in (told,) if told else dict.fromkeys((tensor.dtype, torch.float32, torch.bfloat16, torch.float16)):
+        plain, name = tensor.to(dtype), str(dtype).removeprefix("torch.")
+        yield mark(plain), name
+        missing = _padded(plain)[0] - len(plain)
+        if plain.dim() == 2 and missing and held.shape in (None, _padded(plain)):
+            yield mark(torch.nn.functional.pad(plain, (0, 0, 0, missing))), name
 
 
-def _sha256(tensor: torch.Tensor) -> str:
+def _answer(tensor: torch.Tensor, dtype_name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     import torch
 
-    return hashlib.sha256(tensor.view(-1).view(torch.uint8).numpy().data).hexdigest()
-
-
-def _answers(held: Held, wanted: torch.Tensor) -> bool:
-    import torch
-
-    assert held.answer is not None
-    dtype = getattr(torch, held.dtype or "float32")
-    matrix = wanted.to(device="cpu", dtype=dtype).double()
+    dtype = getattr(torch, dtype_name)
+    matrix = tensor.to(device="cpu", dtype=dtype).double()
     asked = wave(matrix.shape[1]).to(dtype).double()
-    given = torch.tensor(held.answer[: len(matrix)], dtype=torch.float64)
-    scale = matrix.norm(dim=1) * asked.norm() + torch.finfo(torch.float64).tiny
-    return bool(((matrix @ asked - given).abs() / scale <= TOLERANCE.get(held.dtype or "float32", 2e-2)).all())
+    limits = TOLERANCE.get(dtype_name, 2e-2) * matrix.norm(dim=1) * asked.norm() + 1e-30
+    return tuple((matrix @ asked).tolist()), tuple(limits.tolist())
+
+
+def _padded(tensor: torch.Tensor) -> tuple[int, ...]:
+    """Its shape with padded rows."""
+    return (-(-len(tensor) // PAD_ROWS) * PAD_ROWS, *tensor.shape[1:])
 
 
 def _plain(name: str) -> str:
@@ -199,7 +244,7 @@ def _plain(name: str) -> str:
 def _held(entry: Mapping[str, Any]) -> Held:
     answer = entry.get("answer")
     return Held(
-        sha256=entry.get("sha256"),
+        mark=entry.get("mark"),
         answer=None if answer is None else tuple(answer),
         shape=tuple(entry["shape"]),
         dtype=entry.get("dtype"),

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING
 
 from agentenv_vllm.api import PauseMode, VLLMApi
 from agentenv_vllm.errors import ServerError, ServerRefusedError, WeightUpdateError
-from agentenv_vllm.updates.answers import Answer, ask
 from agentenv_vllm.updates.base import Checked, UpdateSettings, WeightUpdater
-from agentenv_vllm.updates.fingerprint import compare, read_fingerprint, weights_digest
 from agentenv_vllm.updates.layout import ModelLayout
+from agentenv_vllm.updates.verification import Expected, Verification
 
 if TYPE_CHECKING:
     import torch
@@ -38,15 +37,12 @@ class Weights:
     Attributes:
         file: safetensors with all of them.
         tensors: them, where there is no file.
+        expected: what the server must then be found to hold.
     """
 
     file: Path | None = None
     tensors: Mapping[str, torch.Tensor] = field(default_factory=dict)
-
-    def read(self) -> Mapping[str, torch.Tensor]:
-        from safetensors.torch import load_file
-
-        return self.tensors if self.file is None else load_file(self.file)
+    expected: Expected = field(default_factory=Expected)
 
 
 class PausedUpdater(WeightUpdater[Weights]):
@@ -58,12 +54,8 @@ class PausedUpdater(WeightUpdater[Weights]):
         super().__init__(api, model_folder, model_name, settings)
         self._layout = ModelLayout.read(model_folder)
         self._touched = False
-        self._transformed: frozenset[str] = frozenset()
-        """Parameters that the server changes on loading: they differ from what it has just been sent."""
+        self._verification = Verification(api, model_name, self._layout.dtypes)
         self._calibrating = False
-        self._blind = False
-        """Whether the server cannot say what it holds, and its answers have to do."""
-        self._answered: tuple[Answer, str] | None = None
 
     @property
     def needs(self) -> Mapping[str, str]:
@@ -96,41 +88,21 @@ class PausedUpdater(WeightUpdater[Weights]):
     async def _begin(self) -> None:
         await self._open()
         paused = self._touched = await self._api.is_paused()
-        wrong = await self._differing()
+        model = await asyncio.to_thread(self._read_model)
+        wrong = await self._verification.begin(model) if self.settings.verify else ()
         if paused or wrong:
             state = "is paused" if paused else f"holds other weights ({', '.join(wrong[:3])}, ...)"
             _LOG.warning("%s %s: it is sent those of %s", self._api.root, state, self._model_folder)
             self._calibrating = True
             try:
-                await self._serve(await self._stage(await asyncio.to_thread(self._read_model), 0), 0, 0.0)
+                await self._serve(await self._stage(model, 0), 0, 0.0)
             finally:
                 self._calibrating = False
             return
         if self._stamps:
             await self._api.update_weight_version(str(self.version))
-        if self._blind:
-            await self._require_new_answer(Weights(tensors=await asyncio.to_thread(self._read_model)))
-
-    async def _require_new_answer(self, weights: Weights) -> None:
-        """Raises `WeightUpdateError` when other weights give the answer that the last ones gave."""
-        answer, digest = await ask(self._api, self._model_name), await asyncio.to_thread(self._digest, weights.read())
-        known, self._answered = self._answered, (answer, digest)
-        if known is not None and known[0] == answer and known[1] != digest:
-            self._answered = known
-            raise WeightUpdateError("the server took the weights and answers exactly as before")
-
-    def _digest(self, tensors: Mapping[str, torch.Tensor]) -> str:
-        """Of all weights in the precision of the checkpoint: an update below it changes nothing."""
-        return weights_digest(tensors, self._layout.dtypes)
-
-    async def _differing(self) -> tuple[str, ...]:
-        """Parameters of the server that are not those of the model folder."""
-        if not self.settings.verify:
-            return ()
-        held = await read_fingerprint(self._api)
-        tensors = await asyncio.to_thread(self._read_model)
-        self._blind = held is None
-        return () if held is None else (await asyncio.to_thread(compare, held, tensors)).wrong
+        if self.settings.verify and self._verification.blind:
+            await self._verification.check_answer(await asyncio.to_thread(self._verification.expect, model))
 
     def _read_model(self) -> dict[str, torch.Tensor]:
         from safetensors.torch import load_file
@@ -142,7 +114,10 @@ class PausedUpdater(WeightUpdater[Weights]):
 
     async def _stage(self, weights: Mapping[str, torch.Tensor], version: int) -> Weights:
         fitting = await asyncio.to_thread(self._layout.fit, weights)
-        return await self._write(fitting, version)
+        staged = await self._write(fitting, version)
+        if self.settings.verify:
+            staged.expected = await asyncio.to_thread(self._verification.expect, fitting)
+        return staged
 
     async def _attempt(self, parcel: Weights, version: int) -> Checked:
         limit = self.settings.timeout
@@ -160,14 +135,13 @@ class PausedUpdater(WeightUpdater[Weights]):
         await self._reset_cache()
         self._doing = "comparing what the server holds with what was sent"
         async with asyncio.timeout(limit):
-            checked = await self._verify(parcel) if self.settings.verify else Checked()
+            checked = await self._verification.check(parcel.expected, calibrating=self._calibrating)
         self._doing = "stamping the version"
         await self._stamp(version)
         self._doing = "resuming generation"
         await self._resume()
-        if self._blind:
-            self._doing = "asking what is served now"
-            await self._require_new_answer(parcel)
+        self._doing = "asking what is served now"
+        await self._verification.check_answer(parcel.expected)
         self._touched = False
         return checked
 
@@ -183,32 +157,13 @@ class PausedUpdater(WeightUpdater[Weights]):
         if not await self._api.reset_prefix_cache(reset_running_requests=True):
             raise WeightUpdateError("the server kept its prefix cache: something still holds blocks of it")
 
-    async def _verify(self, weights: Weights) -> Checked:
-        held = await read_fingerprint(self._api)
-        if held is None:
-            return Checked()
-        found = await asyncio.to_thread(lambda: compare(held, weights.read()))
-        if self._calibrating and len(found.wrong) < len(found.right):
-            self._transformed = frozenset(found.wrong)
-            if found.wrong:
-                _LOG.warning("vLLM holds %s in a form of its own: not compared", ", ".join(found.wrong))
-        wrong = [name for name in found.wrong if name not in self._transformed]
-        if wrong:
-            more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-            raise WeightUpdateError(f"the server holds something else as {wrong[0]}{more}")
-        return Checked(len(found.right), len(held) - len(found.right))
-
     @property
     def _stamps(self) -> bool:
         return "/update_weight_version" in self._routes
 
     async def _stamp(self, version: int) -> None:
-        if not self._stamps:
-            return
-        await self._api.update_weight_version(str(version))
-        told = await self._api.weight_version()
-        if told != str(version):
-            raise WeightUpdateError(f"the server says it has version {told!r}, not {version}")
+        if self._stamps:
+            await self._api.update_weight_version(str(version))
 
     async def _resume(self) -> None:
         await self._api.resume()

@@ -78,8 +78,11 @@ class FileWeightTransferEngine(WeightTransferEngine[FileInitInfo, FileUpdateInfo
 class WorkerExtension:
     """Methods added to every worker, called through `/collective_rpc`."""
 
-    def agentenv_weight_fingerprint(self) -> dict[str, dict[str, Any]]:
-        """Each parameter as it is held: `shape`, `dtype`, `sha256` of its bytes, and `answer`.
+    def agentenv_weight_fingerprint(self, sums: bool = False) -> dict[str, dict[str, Any]]:
+        """Each parameter as it is held: `shape`, `dtype`, `mark` and `answer`.
+
+        `mark` is a digest of its bytes: SHA-256 of those in a CPU's memory; of those in a GPU's, and with `sums` of
+        all, what `agentenv_vllm.updates.fingerprint.sums` computes, for which they need not leave it.
 
         Kernels on a CPU keep a packed copy of a matrix that nothing can read, and leave the parameter empty or unused
         (`/weight_checker` is blind there). `answer` is what that kernel gives for `agentenv_vllm.updates.fingerprint`'s
@@ -90,7 +93,7 @@ class WorkerExtension:
         for name, parameter in model.named_parameters():
             held: dict[str, Any] = {"shape": list(parameter.shape), "dtype": str(parameter.dtype).split(".")[-1]}
             if parameter.numel():
-                held["sha256"] = _sha256(parameter)
+                held["mark"] = _sha256(parameter) if parameter.device.type == "cpu" and not sums else _sums(parameter)
             module = model.get_submodule(name.rpartition(".")[0])
             if name.endswith(".weight") and hasattr(module, "cpu_linear"):
                 held["answer"] = _answer(module, parameter)
@@ -122,6 +125,18 @@ class WorkerExtension:
 def _sha256(tensor: torch.Tensor) -> str:
     raw = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
     return hashlib.sha256(raw.numpy().data).hexdigest()
+
+
+def _sums(tensor: torch.Tensor) -> str:
+    bits = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+    flat = tensor.detach().contiguous().view(-1).view(bits)
+    plain = weighted = 0
+    for start in range(0, len(flat), 2**24):
+        part = flat[start : start + 2**24].to(torch.int64)
+        place = torch.arange(start, start + len(part), device=part.device) % 65_521 + 1
+        plain += int(part.sum())
+        weighted += int((part * place).sum())
+    return f"sums:{plain % 2**64}:{weighted % 2**64}"
 
 
 @torch.inference_mode()
