@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 
@@ -91,6 +92,44 @@ async def test_over_the_embedded_server_every_turn_is_exact(folder: Path) -> Non
 
 async def test_over_a_real_vllm_every_turn_is_exact(real_vllm: RealVLLM) -> None:
     await check(real_vllm.base_url, real_vllm.folder)
+
+
+async def respond(gateway: Gateway, session: str, seed: int) -> None:
+    """Three turns of the Responses API, whose answers come back as items."""
+    items: Any = list(OPENING)
+    async with openai.AsyncOpenAI(base_url=f"{gateway.url}/sessions/{session}/v1", api_key="none") as client:
+        for turn in range(3):
+            extra = {"seed": 10 * seed + turn}
+            reply = await client.responses.create(
+                model="tiny", input=items, temperature=1.5, max_output_tokens=16, extra_body=extra
+            )
+            items += [
+                *(item.model_dump(exclude_none=True) for item in reply.output),
+                {"role": "user", "content": "so?"},
+            ]
+
+
+async def message(gateway: Gateway, session: str, seed: int) -> None:
+    """Three turns of Anthropic's API, whose answers come back as content blocks."""
+    messages: Any = list(OPENING)
+    async with anthropic.AsyncAnthropic(base_url=f"{gateway.url}/sessions/{session}", api_key="none") as client:
+        for turn in range(3):
+            extra = {"temperature": 1.5, "seed": 10 * seed + turn}
+            reply = await client.messages.create(model="tiny", messages=messages, max_tokens=16, extra_body=extra)
+            blocks = [block.model_dump(exclude_none=True) for block in reply.content]
+            messages += [{"role": "assistant", "content": blocks}, {"role": "user", "content": "so?"}]
+
+
+@pytest.mark.parametrize("play", [respond, message])
+async def test_turns_are_exact_whichever_protocol_the_agent_speaks(folder: Path, play: Any) -> None:
+    async with EmbeddedServer(folder, seed=0, threads=1) as server, gateway_over(server.base_url) as (gateway, manager):
+        for seed in range(40):
+            await play(gateway, f"s{seed}", seed)
+            found = await manager.session(f"s{seed}").trajectory()
+            if not hides(found):
+                break
+    assert not hides(found)
+    assert found.continuations == {"opening": 1, "realigned": 2}, found.fork_reasons
 
 
 async def test_a_retry_is_dropped_and_a_subagent_and_an_edited_history_are_rows_of_their_own(folder: Path) -> None:
