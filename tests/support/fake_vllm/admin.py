@@ -15,8 +15,11 @@ from tests.support.fake_vllm.options import ServerOptions
 from tests.support.fake_vllm.profiles import Route
 from tests.support.fake_vllm.refusals import BadRequest, Json, Refusal, worker_failed
 from tests.support.fake_vllm.requests import LoadLoraBody, UnloadLoraBody, read_as
-from tests.support.fake_vllm.weights import WeightsFileError, digests, read_adapter, with_holes
+from tests.support.fake_vllm.weights import WeightsFileError, digests, held, read_adapter, with_holes
 from tests.support.fake_vllm.wire import json_reply, parse, read_json, read_object
+
+EXTENSION = "agentenv_vllm_worker.WorkerExtension"
+"""The `--worker-extension-cls` whose methods the fake has."""
 
 
 class Administration:
@@ -155,9 +158,22 @@ class Administration:
                 raise worker_failed(f"reload_weights() got an unexpected keyword argument '{unexpected}'")
             await self._engines.reload_weights(named.get("weights_path"))
             return None
-        if method == "agentenv_weight_digests" and self._options.worker_extension:
-            return {f"rank0/1:{name}": digest for name, digest in digests(self._engines.state).items()}
+        if self._options.worker_extension == EXTENSION:
+            if method == "agentenv_weight_fingerprint":
+                return self._fingerprint()
+            if method == "agentenv_abandon_weight_update":
+                self._updating = False
+                return await self._engines.take_update_back()
         raise worker_failed(f"'CPUWorker' object has no attribute '{method}'")
+
+    def _fingerprint(self) -> Json:
+        """As on a GPU: every parameter can be read. (A CPU hides its matrices in packed copies.)"""
+        parameters = held(self._engines.state)
+        marks = digests(parameters)
+        return {
+            name: {"shape": list(tensor.shape), "dtype": str(tensor.dtype).split(".")[-1], "mark": marks[name]}
+            for name, tensor in parameters.items()
+        }
 
     async def init_transfer(self, request: web.Request) -> web.StreamResponse:
         _required(parse(await request.read()), "init_info")
@@ -226,7 +242,7 @@ class Administration:
     async def weight_checker(self, request: web.Request) -> web.StreamResponse:
         body = parse(await request.read())
         action = _required(body, "action")
-        found = {f"dp0:pp0:pcp0:tp0:{name}": value for name, value in digests(self._engines.state).items()}
+        found = {f"dp0:pp0:pcp0:tp0:{name}": value for name, value in digests(held(self._engines.state)).items()}
         if action == "checksum":
             return json_reply({"checksums": found})
         baseline = body.get("baseline")

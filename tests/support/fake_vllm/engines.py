@@ -17,7 +17,7 @@ from agentenv_tiny.weights import DecoderWeights, read_shape
 from tests.support.fake_vllm.options import LogprobsMode, ServerOptions
 from tests.support.fake_vllm.profiles import WhilePaused
 from tests.support.fake_vllm.refusals import Refusal, engine_dead, engine_paused, worker_failed
-from tests.support.fake_vllm.weights import Adapter, State, WeightsFileError, read_state, updated
+from tests.support.fake_vllm.weights import Adapter, State, WeightsFileError, held, read_state, updated
 
 END_TOKEN = "<|end|>"
 
@@ -208,6 +208,13 @@ class Engines:
         """vLLM makes room for new weights before it has them: what is sampled until then kills the engine."""
         self._weights_gone = True
         self._check_weights()
+
+    async def take_update_back(self) -> int:
+        """The weights from before an interrupted update; returns how many layers had been waiting for theirs."""
+        waiting = len(held(self._state)) if self._weights_gone else 0
+        if self.alive:
+            await self.load({})
+        return waiting
 
     def _check_weights(self) -> None:
         found = [engine.statistics() for engine in self._engines.values()]

@@ -99,6 +99,13 @@ class FakeVLLM:
             self.engines.stop()
 
 
+_PARAMETERS = {
+    Route.PAUSE: ("mode", "clear_cache"),
+    Route.RESET_PREFIX_CACHE: ("reset_running_requests", "reset_external"),
+}
+"""Query parameters that the schema names in the releases whose `/pause` has modes."""
+
+
 def _application(
     options: ServerOptions, serving: Serving, admin: Administration, derendering: Derendering
 ) -> web.Application:
@@ -154,7 +161,10 @@ def _application(
         if opened:
             app.router.add_route(route.method, route.path, refusing(handlers[route]))
             if route is not Route.OPENAPI:
-                paths.setdefault(route.path, {})[route.method.lower()] = {"responses": {"200": {}}}
+                names = _PARAMETERS.get(route, ()) if options.profile.pause_modes else ()
+                parameters = [{"name": name, "in": "query", "required": False} for name in names]
+                described = {"responses": {"200": {}}, **({"parameters": parameters} if parameters else {})}
+                paths.setdefault(route.path, {})[route.method.lower()] = described
         elif gate is Gate.SCALE_OUT:
             app.router.add_route(route.method, route.path, refusing(_disabled))
     return app

@@ -89,6 +89,20 @@ def with_holes(state: State, received: State) -> dict[str, torch.Tensor]:
     return made
 
 
+def held(state: State) -> dict[str, torch.Tensor]:
+    """The parameters as vLLM holds them: some projections in one matrix, under a name of its own."""
+    fused: dict[str, torch.Tensor] = {}
+    for name, tensor in state.items():
+        group = next((group for group in FUSED if any(f".{each}." in name for each in group)), None)
+        if group is None:
+            fused[name] = tensor
+        elif f".{group[0]}." in name:
+            parts = [state[name.replace(group[0], each)] for each in group]
+            together = "qkv_proj" if len(group) == 3 else "gate_up_proj"
+            fused[name.replace(group[0], together)] = torch.cat(parts)
+    return fused
+
+
 def digests(state: State) -> dict[str, str]:
     """SHA-256 of the bytes of each tensor."""
     return {

@@ -72,6 +72,13 @@ def test_routes_came_with_their_release(route: Route, releases: list[str]) -> No
     assert [name for name, profile in PROFILES.items() if profile.has(route)] == releases
 
 
+async def test_the_schema_names_the_modes_of_a_pause_since_016(run: Run) -> None:
+    for release, expected in (("0.12", False), ("0.16", True), ("0.32", True)):
+        async with run(release) as client:
+            pause = (await client.get("/openapi.json")).body["paths"]["/pause"]["post"]
+        assert any(parameter["name"] == "mode" for parameter in pause.get("parameters", ())) is expected
+
+
 async def test_without_the_developers_mode_its_routes_are_not_there(run: Run) -> None:
     async with run("0.32", dev_mode=False) as client:
         for route, gate in PROFILES["0.32"].routes.items():

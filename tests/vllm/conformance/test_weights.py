@@ -224,6 +224,33 @@ async def test_an_adapter_is_served_under_its_name_replaced_in_place_and_forgott
     assert (gone.status, gone.body["error"]["type"]) == (404, "NotFoundError")
 
 
+async def test_an_interrupted_update_is_taken_back_by_the_worker_extension(server: Server) -> None:
+    client = server.client
+    await client.post("/init_weight_transfer_engine", {"init_info": {}})
+    await client.post("/start_weight_update", {})
+    reply = await client.post("/collective_rpc", {"method": "agentenv_abandon_weight_update"})
+    assert reply.status == 200
+    assert int(reply.body["results"][0]) > 0, "layers were waiting for their weights"
+    assert (await sample(client, PROMPT)).is_from(server.folder)
+
+
+async def test_the_worker_extension_says_what_weights_there_are(server: Server, other: Path) -> None:
+    async def fingerprint() -> Json:
+        (found,) = (await server.client.post("/collective_rpc", {"method": "agentenv_weight_fingerprint"})).body[
+            "results"
+        ]
+        plain: Json = {name.replace(".base_layer", ""): each for name, each in found.items()}
+        return plain
+
+    before = await fingerprint()
+    assert before["model.layers.0.self_attn.qkv_proj.weight"]["shape"] == [3 * 128, 128]
+    assert {each["dtype"] for each in before.values()} == {"float32"}
+    await reload(server.client, other)
+    after = await fingerprint()
+    assert after.keys() == before.keys()
+    assert after["model.embed_tokens.weight"]["mark"] != before["model.embed_tokens.weight"]["mark"]
+
+
 async def test_sampling_in_the_middle_of_an_update_kills_the_engine(server: Server) -> None:
     client = server.client
     await client.post("/init_weight_transfer_engine", {"init_info": {}})
