@@ -108,6 +108,7 @@ class _Exchange:
             raise ApiError(410, f"session {self.session.id} was ended during the call", code="session_ended") from None
         finally:
             self.session.tasks.discard(task)
+            self.session.last_used = time.monotonic()
             call.seconds = time.perf_counter() - began
             self._count()
         return response

@@ -21,7 +21,7 @@ class GatewayConfig:
         upstream_api_key: sent to the replicas as a bearer token; empty for none.
         model: asked of the replicas whatever model the agent names; `None` passes the agent's word on.
         max_body_bytes: a larger request is refused with 413.
-        request_seconds: the longest a call may take from its arrival to the last byte of its answer.
+        request_seconds: the longest a replica may take for an answer, from the request to its last byte.
         idle_seconds: the longest silence within a stream.
         connect_seconds: to reach a replica.
         pause_seconds: how long a call waits for replicas that answer 503 while their weights are replaced.

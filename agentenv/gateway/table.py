@@ -48,6 +48,8 @@ class SessionTable:
         self.open: dict[str, Session] = {}
         self.ended: dict[str, Ended] = {}
         """The latest, in the order in which they ended."""
+        self._ending: set[str] = set()
+        """Names of sessions that take no more calls but whose calls have not all ended."""
         self._kept_bytes = 0
         self._shared = SharedBytes()
         self._siblings: Counter[tuple[str, int, str, str]] = Counter()
@@ -83,7 +85,7 @@ class SessionTable:
         id = uuid.uuid4().hex if id is None else id
         if problem := problem_with_id(id):
             raise ApiError(400, problem, param="id")
-        if id in self.open or id in self.ended:
+        if id in self.open or id in self.ended or id in self._ending:
             raise ApiError(409, f"there is a session {id} already", param="id", code="session_exists")
         task = task or Task(id)
         key = key or EpisodeKey(ENVIRONMENT, task.id, task.id, -1)
@@ -99,7 +101,7 @@ class SessionTable:
         """
         session = self.open.get(id)
         if session is None:
-            if id in self.ended:
+            if id in self.ended or id in self._ending:
                 raise ApiError(410, f"session {id} has ended", code="session_ended")
             session = self.create(id)
         session.last_used = time.monotonic()
@@ -108,6 +110,8 @@ class SessionTable:
     def find(self, id: str) -> Session | Ended:
         """Raises `ApiError` 404 for an id nobody has used, or whose session ended too long ago."""
         found = self.open.get(id) or self.ended.get(id)
+        if found is None and id in self._ending:
+            raise ApiError(409, f"session {id} is being ended", code="session_ending")
         if found is None:
             raise ApiError(404, f"there is no session {id}", code="no_session")
         return found
@@ -126,9 +130,11 @@ class SessionTable:
         session.ended = True
         self.open.pop(session.id, None)
         if session.tasks:
+            self._ending.add(session.id)
             for task in session.tasks:
                 task.cancel()
             await asyncio.wait(set(session.tasks), timeout=_ABORT_SECONDS)
+            self._ending.discard(session.id)
         ended = Ended(session, ending_of(session, status, stop_reason, problem), time.time() - session.created_at)
         self._statistics.ended[ended.ending.status.value] += 1
         self._keep(ended)

@@ -26,7 +26,7 @@ def loads(raw: bytes | str) -> Any:
         except orjson.JSONDecodeError:
             pass
     try:
-        return json.loads(raw)
+        return json.loads(raw.decode() if isinstance(raw, bytes) else raw)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

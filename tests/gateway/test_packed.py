@@ -154,7 +154,7 @@ def test_any_json_survives_the_fast_reader_and_writer(value: Any) -> None:
     assert loads(json.dumps(value).encode()) == value
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"nope", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("raw", [b"", b"{", b"nope", b"\xff", "{}".encode("utf-16"), b"[" * 100_000])
 def test_what_is_no_json_is_a_value_error(raw: bytes) -> None:
     with pytest.raises(ValueError, match=r".*"):
         loads(raw)

@@ -12,7 +12,7 @@ from aiohttp import web
 from agentenv.gateway import CallStatus, Continuation
 from tests.gateway.conftest import MESSAGES, Client, MakeGateway
 from tests.gateway.test_calls import calls
-from tests.gateway.upstream import Upstream, always, answer, chunks, streaming
+from tests.gateway.upstream import Handler, Upstream, always, answer, chunks, streaming
 
 FIRST = [1, 2, 3]
 """The prompt of the first turn; its answer is sampled as 7, 8."""
@@ -67,7 +67,7 @@ async def test_an_exact_turn_is_asked_while_it_is_rendered(
         return await reply(server, request, body)
 
     upstream.handler = second
-    got = await create(model="m", messages=SECOND_TURN, stream=stream)
+    got: Any = await create(model="m", messages=SECOND_TURN, stream=stream)
     if stream:
         assert "".join([chunk.choices[0].delta.content or "" async for chunk in got]) == "y"
     record = calls(gateway)[1]
@@ -99,7 +99,7 @@ async def test_a_turn_that_must_be_realigned_is_asked_again_and_the_first_questi
 
     upstream.handler = second
     said = [*SECOND_TURN[:1], {"role": "assistant", "content": "four."}, *SECOND_TURN[2:]]
-    got = await create(model="m", messages=said, stream=stream)
+    got: Any = await create(model="m", messages=said, stream=stream)
     if stream:
         assert "".join([chunk.choices[0].delta.content or "" async for chunk in got if chunk.choices]) == "yes"
     else:
@@ -120,11 +120,12 @@ async def test_where_turns_are_often_realigned_the_render_comes_first(
     create = client(gateway, "s").chat.completions.create
     await create(model="m", messages=MESSAGES)
     rendered = asyncio.Event()
+    answering: Handler = rendering([*FIRST, 7, 8, 4])
 
     async def render(server: Upstream, request: web.Request, body: Any) -> web.StreamResponse:
         assert len(server.bodies) == 1  # the second turn has not been asked
         rendered.set()
-        return await rendering([*FIRST, 7, 8, 4])(server, request, body)
+        return await answering(server, request, body)
 
     upstream.routes[RENDER] = render
     await create(model="m", messages=SECOND_TURN)

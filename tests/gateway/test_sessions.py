@@ -297,6 +297,36 @@ async def test_a_session_that_ends_during_a_call_aborts_it(
     assert not gateway.sessions.ended["s"].session.tasks
 
 
+async def test_a_call_that_arrives_while_its_session_ends_opens_no_second_one(
+    make_gateway: MakeGateway, client: Client
+) -> None:
+    started, aborted, leave = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    async with Upstream(always(answer())) as upstream:
+        gateway = await make_gateway(upstream.url)
+        session = gateway.sessions.use("s")
+
+        async def slow_to_leave() -> None:
+            started.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                aborted.set()
+                await leave.wait()
+
+        task = asyncio.create_task(slow_to_leave())
+        session.tasks.add(task)
+        await started.wait()
+        ending = asyncio.create_task(gateway.sessions.end(session))
+        await aborted.wait()
+        with pytest.raises(openai.APIStatusError) as caught:
+            await client(gateway, "s").chat.completions.create(**ASKED)
+        assert caught.value.status_code == 410
+        leave.set()
+        await ending
+        assert list(gateway.sessions.ended) == ["s"]
+        assert not gateway.sessions.open
+
+
 async def test_siblings_are_numbered_and_a_number_of_ones_own_is_taken_once(
     make_gateway: MakeGateway, client: Client, harness: Harness, tmp_path: Path
 ) -> None:
