@@ -37,7 +37,8 @@ def odd(kind: str, **fields: object) -> EnvSpec:
 async def test_a_failing_step_names_its_boundary_has_no_reward_and_ends_the_session(
     kind: str, code: str, status: int, boundary: str
 ) -> None:
-    async with serving(odd(kind), environment_timeout=0.3) as server, calling(server.url) as caller:
+    limit = 0.5 if kind == "hangs" else 60.0
+    async with serving(odd(kind), environment_timeout=limit) as server, calling(server.url) as caller:
         session = await caller.create()
         closed = Odd.closed
         failed = await caller.step(session, 0, request_id="the-step-that-fails")

@@ -48,7 +48,7 @@ async def test_ctrl_c_closes_every_session_and_ends_in_order(tmp_path: Path) -> 
 
 
 async def test_a_client_killed_in_the_middle_of_a_step_leaves_nothing_behind(tmp_path: Path) -> None:
-    with serving_in_process(*marked(tmp_path, "--env.seconds", "300", "--lease", "0.5")) as (_, about):
+    with serving_in_process(*marked(tmp_path, "--env.seconds", "300", "--lease", "2")) as (_, about):
         program = (
             "import asyncio, sys\n"
             "from agentenv import Action, assistant\n"
