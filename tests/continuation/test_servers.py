@@ -27,7 +27,7 @@ from agentenv.gateway.continuation.exact import pack  # noqa: E402
 from agentenv.messages import Wire  # noqa: E402
 from agentenv.tokens import TokenRecord, VersionSpan  # noqa: E402
 from agentenv.trajectory import build_rows  # noqa: E402
-from agentenv_tiny import EmbeddedServer, TinyConfig, create_policy  # noqa: E402
+from agentenv_tiny import EmbeddedServer  # noqa: E402
 from tests.continuation.local import TOOLS, Held  # noqa: E402
 from tests.support.real_vllm import RealVLLM  # noqa: E402
 from tests.trajectory.build import episode  # noqa: E402
@@ -165,13 +165,6 @@ async def check_choices_and_limits(root: str, model: str) -> None:
         assert unlimited["content"].startswith(short["content"].rstrip("\ufffd"))
         await client.ask(messages, seed=3, n=1, tool_choice="none")
         assert client.plans[-1].continuation is Continuation.REALIGNED
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = TinyConfig(layers=2, hidden=32, heads=2, intermediate=48, context=512, seed=3)
-    create_policy(path := tmp_path_factory.mktemp("policy") / "tiny", config)
-    return path
 
 
 async def test_the_embedded_server_keeps_what_it_sampled(folder: Path) -> None:

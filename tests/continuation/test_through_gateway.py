@@ -18,10 +18,8 @@ from agentenv.gateway.client import Trajectory
 from agentenv.trajectory import Excluded, build_rows
 from agentenv_tiny import EmbeddedServer
 from tests.continuation.local import TOOLS
-from tests.continuation.test_servers import HIDDEN, folder, largest_difference
+from tests.continuation.test_servers import HIDDEN, largest_difference
 from tests.support.real_vllm import RealVLLM
-
-__all__ = ["folder"]
 
 OPENING: Any = [{"role": "user", "content": "12 times 34"}]
 SETTINGS: Any = {"temperature": 1.5, "max_tokens": 16, "model": "tiny"}

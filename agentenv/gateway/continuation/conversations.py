@@ -43,7 +43,7 @@ class Plan:
         prompt_ids: what to ask `/v1/completions` with; `None` to forward the chat request as it is.
         max_tokens: what may be sampled after `prompt_ids` where the request sets no limit.
         skip_special_tokens: whether the chat route would leave special tokens out of the answer's text.
-        tokens_realigned: ids of the prompt that the full render spells otherwise.
+        tokens_realigned: earlier ids in the prompt, from the first one that the full render spells otherwise.
     """
 
     continuation: Continuation
