@@ -15,7 +15,7 @@ from agentenv.gateway import CallStatus, Gateway
 from agentenv.gateway.router import checked_url
 from tests.gateway.conftest import MESSAGES, Client, MakeGateway
 from tests.gateway.test_calls import calls
-from tests.gateway.test_faults import _read_stream, _until
+from tests.gateway.test_faults import read_stream, until
 from tests.gateway.upstream import Upstream, always, answer, chunks, streaming
 
 ASKED: dict[str, Any] = {"model": "m", "messages": MESSAGES}
@@ -70,7 +70,7 @@ async def test_a_replica_killed_in_the_middle_of_a_generation_loses_no_call(
         assert asking.result().choices[0].message.content == "safe"
         await client(gateway, "s").chat.completions.create(**ASKED)
         assert len(other.bodies) == 2
-        await _until(lambda: not gateway.router.replicas[0].alive)
+        await until(lambda: not gateway.router.replicas[0].alive)
         (record, _) = calls(gateway)
         assert (record.status, record.replica) == (CallStatus.OK, other.url)
         assert "refused" in gateway.router.replicas[0].health.problem
@@ -88,14 +88,14 @@ async def test_a_stream_that_has_begun_is_not_moved(make_gateway: MakeGateway, c
 
         async def read() -> None:
             with pytest.raises(openai.APIError, match="connection"):
-                await _read_stream(client(gateway, "s"), [], begun)
+                await read_stream(client(gateway, "s"), [], begun)
 
         async with asyncio.TaskGroup() as group:
             group.create_task(read())
             await asyncio.wait_for(begun.wait(), 5)
             await dying.kill()
         assert not other.bodies
-        await _read_stream(client(gateway, "s"), [])
+        await read_stream(client(gateway, "s"), [])
         assert len(other.bodies) == 1
     assert [record.status for record in calls(gateway)] == [CallStatus.UPSTREAM_ERROR, CallStatus.OK]
 
@@ -106,12 +106,12 @@ async def test_an_unhealthy_replica_is_left_alone_until_it_is_healthy_again(
     async with Upstream(always(answer())) as one, Upstream(always(answer())) as two:
         gateway = await make_gateway(one.url, two.url)
         one.health = 503
-        await _until(lambda: not gateway.router.replicas[0].alive)
+        await until(lambda: not gateway.router.replicas[0].alive)
         for number in range(4):
             await client(gateway, str(number)).chat.completions.create(**ASKED)
         assert (len(one.bodies), len(two.bodies)) == (0, 4)
         one.health = 200
-        await _until(lambda: gateway.router.replicas[0].alive)
+        await until(lambda: gateway.router.replicas[0].alive)
         await client(gateway, "later").chat.completions.create(**ASKED)
         assert len(one.bodies) == 1
 
@@ -151,10 +151,10 @@ async def test_a_replica_that_comes_back_on_its_port_is_used_again(make_gateway:
     async with upstream:
         gateway = await make_gateway(upstream.url)
         await client(gateway, "s").chat.completions.create(**ASKED)
-    await _until(lambda: not gateway.router.replicas[0].alive)
+    await until(lambda: not gateway.router.replicas[0].alive)
     await upstream.start(upstream.port)
     try:
-        await _until(lambda: gateway.router.replicas[0].alive)
+        await until(lambda: gateway.router.replicas[0].alive)
         await client(gateway, "s").chat.completions.create(**ASKED)
         await _assert_health(gateway, 200)
     finally:

@@ -20,7 +20,7 @@ from agentenv.rollout import Journal
 from agentenv.tasks import Task
 from agentenv.trajectory import build_rows
 from tests.gateway.conftest import MESSAGES, Client, MakeGateway
-from tests.gateway.test_faults import _until
+from tests.gateway.test_faults import until
 from tests.gateway.upstream import Upstream, always, answer
 
 Harness = Callable[[Gateway], Awaitable[GatewayClient]]
@@ -247,8 +247,8 @@ async def test_an_abandoned_session_ends_with_its_lease_and_is_never_scored(
             gateway = await make_gateway(upstream.url, journal=journal, lease_seconds=0.1)
             await client(gateway, "s").chat.completions.create(**ASKED)
             await (await harness(gateway)).session("s").reward(0.0)
-            await _until(lambda: not gateway.sessions.open)
-            await _until(lambda: journal.counts() == {Status.TIMEOUT: 1})
+            await until(lambda: not gateway.sessions.open)
+            await until(lambda: journal.counts() == {Status.TIMEOUT: 1})
             with pytest.raises(openai.APIStatusError) as caught:
                 await client(gateway, "s").chat.completions.create(**ASKED)
         assert (caught.value.status_code, caught.value.code) == (410, "session_ended")
