@@ -4,7 +4,8 @@ Answers are made once per request body and kept. Every chat answer's id says how
 arrival of its request and the answer, so that a client can take the model's time off what it waited.
 
 Tokens are four characters of a message each, between a token for its role and one for its end: a conversation that goes
-on begins with the tokens of the one before, as with most chat templates.
+on begins with the tokens of the one before, as with most chat templates. The model `drifting` samples three characters
+a token: what it has said is spelled otherwise when the conversation is rendered again.
 
 python -m benchmarks.gateway_upstream --latency 0.15-0.35
 """
@@ -15,8 +16,8 @@ import argparse
 import asyncio
 import json
 import random
+import re
 import time
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -29,6 +30,7 @@ _ROLES = {"system": 4, "user": 5, "assistant": 6, "tool": 7}
 _DIGITS = 20
 _NO_TIME = b"0" * _DIGITS
 _MODEL = "mock"
+DRIFTING = "drifting"
 
 Wire = Mapping[str, Any]
 
@@ -43,12 +45,22 @@ class _Reply:
     slow: bool
 
 
-def _pieces(text: str) -> list[str]:
-    return [text[start : start + 4] for start in range(0, len(text), 4)]
+_vocabulary: dict[str, int] = {}
+_spellings: dict[int, str] = {_END: "<|end|>", _NEWLINE: "\n", **{id: f"<|{role}|>" for role, id in _ROLES.items()}}
+
+
+def _pieces(text: str, size: int = 4) -> list[str]:
+    return [text[start : start + size] for start in range(0, len(text), size)]
 
 
 def _ids(pieces: Sequence[str]) -> list[int]:
-    return [_FIRST_PIECE + zlib.crc32(piece.encode()) % 30_000 for piece in pieces]
+    ids = [_vocabulary.setdefault(piece, _FIRST_PIECE + len(_vocabulary)) for piece in pieces]
+    _spellings.update(zip(ids, pieces, strict=True))
+    return ids
+
+
+def _spell(ids: Sequence[int]) -> str:
+    return "".join(_spellings[id] for id in ids)
 
 
 def _text(message: Wire) -> str:
@@ -85,9 +97,42 @@ def _answer(body: Wire) -> Wire:
     }
 
 
+def _read(text: str) -> Wire:
+    """The message of a text: what tool and reasoning parsers do."""
+    found = re.fullmatch(r"<tool_call>(\S+) (.*)</tool_call>", text)
+    if found is None:
+        return {"role": "assistant", "content": text}
+    call = {"id": "c1", "type": "function", "function": {"name": found[1], "arguments": found[2]}}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+def _text_completion(body: Wire) -> Wire:
+    """After token ids; only conversations in which a tool has answered come this way."""
+    prompt, pieces = body["prompt"], [*_pieces(text := "The result is 55."), "<|end|>"]
+    logprobs = {"tokens": pieces, "token_logprobs": [-0.0123456789] * len(pieces), "top_logprobs": None}
+    choice = {
+        "index": 0,
+        "text": text,
+        "logprobs": logprobs,
+        "finish_reason": "stop",
+        "stop_reason": None,
+        "token_ids": [*_ids(pieces[:-1]), _END],
+        "prompt_token_ids": prompt,
+    }
+    counts = {"prompt_tokens": len(prompt), "total_tokens": len(prompt) + len(pieces), "completion_tokens": len(pieces)}
+    return {
+        "id": "cmpl-" + _NO_TIME.decode(),
+        "object": "text_completion",
+        "created": 1_700_000_000,
+        "model": _MODEL,
+        "choices": [choice],
+        "usage": counts,
+    }
+
+
 def _completion(body: Wire) -> Wire:
     message, prompt = _answer(body), _prompt(body)
-    pieces = [*_pieces(_text(message)), ""]
+    pieces = [*_pieces(_text(message), 3 if body.get("model") == DRIFTING else 4), ""]
     choice: dict[str, Any] = {
         "index": 0,
         "message": {**message, "refusal": None, "annotations": None, "audio": None, "reasoning": None},
@@ -134,9 +179,16 @@ def _made(path: str, body: Wire) -> _Reply:
         answer = {"token_ids": _prompt(body), "sampling_params": {"max_tokens": 4096}} if body else {"error": "empty"}
     elif path.endswith("/chat/completions"):
         slow, answer = True, _completion(body)
+    elif path.endswith("/v1/completions"):
+        slow, answer = True, _text_completion(body)
+    elif path.endswith("/derender"):
+        choices = body["generate_response"]["choices"] if body else []
+        answer = {"choices": [{"message": _read(_spell(choice["token_ids"]))} for choice in choices]}
+    elif path.endswith("/detokenize"):
+        answer = {"prompt": _spell(body["tokens"])}
     elif path.endswith("/models"):
         answer = {"object": "list", "data": [{"id": _MODEL, "object": "model", "max_model_len": 8192}]}
-    elif not path.endswith("/health") and not path.endswith("/derender"):
+    elif not path.endswith("/health"):
         status, answer = "404 Not Found", {"error": {"message": f"no {path}"}}
     raw = json.dumps(answer, separators=(",", ":")).encode()
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(raw)}\r\n\r\n".encode()
