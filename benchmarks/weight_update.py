@@ -108,8 +108,10 @@ class Clients:
                 self.failed += 1
                 continue
             self.answers += 1
-            self.aborted += b'"finish_reason":"abort"' in last
-            self.failed += b'"finish_reason":"' not in last
+            # A stream that is aborted before its first token ends without a chunk, so without a reason.
+            aborted = not last or b'"finish_reason":"abort"' in last
+            self.aborted += aborted
+            self.failed += not aborted and b'"finish_reason":"' not in last
 
     def longest_silences(self, begin: float, end: float) -> list[float]:
         """Of each client: the longest time between two tokens that overlaps with the stretch."""
