@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json as json_
-import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from agentenv.cli.common import err, find_environment, out, program, settings_of, show_warnings
+from agentenv.cli.serving import loop_factory, told_to_stop
 
 if TYPE_CHECKING:
     from agentenv.gateway.environments import EnvironmentServer, ServerConfig
@@ -53,7 +53,7 @@ def environment(
         answers=answers,
     )
     show_warnings()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         closed = runner.run(_serve(spec, config, json=json))
     err().print(f"[dim]stopped; {closed} open sessions closed[/dim]")
 
@@ -70,37 +70,14 @@ def _config(**options: Any) -> ServerConfig:
         raise ConfigError("; ".join(detail["msg"].removeprefix("Value error, ") for detail in error.errors())) from None
 
 
-def _loop_factory() -> Any:
-    """uvloop's where it is installed: a third less time a step. `None` is asyncio's own."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
 async def _serve(spec: EnvSpec, config: ServerConfig, *, json: bool) -> int:
     """Serves until somebody wants it to end; how many sessions were open then."""
     from agentenv.gateway.environments import EnvironmentServer
 
     async with EnvironmentServer(spec, config) as server:
         _announce(server, json=json)
-        await _told_to_stop()
+        await told_to_stop()
         return server.sessions.occupied
-
-
-async def _told_to_stop() -> None:
-    """Returns at the first Ctrl-C or SIGTERM. A second one ends the process without waiting for environments."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        await stop.wait()
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
 
 
 def _announce(server: EnvironmentServer, *, json: bool) -> None:
