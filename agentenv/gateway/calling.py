@@ -68,6 +68,7 @@ class _Exchange:
         planned: set once `plan` is what the agent is answered by; nothing is read or sent before.
         version: of the weights, where the server does not name it: what it was at the last look before the call.
         sent: the streamed answer, once its first byte has gone out.
+        delivered: whether the last byte has; many agents close their connection in that very moment.
     """
 
     caller: Caller
@@ -82,6 +83,7 @@ class _Exchange:
     version: int = 0
     sent: web.StreamResponse | None = None
     relay: Relay | None = None
+    delivered: bool = False
 
     async def run(self) -> web.StreamResponse:
         call, began = self.call, time.perf_counter()
@@ -100,6 +102,9 @@ class _Exchange:
             call.status, call.error = CallStatus.CLIENT_GONE, "the client disconnected"
             raise ConnectionResetError(call.error) from None
         except asyncio.CancelledError:
+            if self.delivered:
+                call.status = call.status or CallStatus.OK
+                raise
             call.status, call.error = CallStatus.CLIENT_GONE, "the client disconnected"
             if not self.session.ended:
                 raise
@@ -198,6 +203,7 @@ class _Exchange:
             await response.write_eof()
         except ConnectionError:
             raise _ClientGone from None
+        self.delivered = True
         return response
 
     async def _ask(self, replica: Replica) -> tuple[Wire, ReadAnswer]:
@@ -296,6 +302,7 @@ class _Exchange:
             await self.sent.write(data)
             if end:
                 await self.sent.write_eof()
+                self.delivered = True
         except ConnectionError:
             raise _ClientGone from None
         return self.sent
