@@ -16,6 +16,7 @@ import pytest
 from agentenv.gateway import CallStatus, Continuation, Gateway, ModelCallRecord, Protocol
 from tests.gateway.conftest import MESSAGES, Client, MakeGateway
 from tests.gateway.upstream import Upstream, always, answer, choice, chunks, streaming
+from tests.support.mock_openai import MockOpenAI, Reply, ToolCall
 
 pytest.importorskip("torch")
 
@@ -179,6 +180,37 @@ async def test_turns_go_on_token_for_token_even_where_the_template_spells_them_o
         whole_before = before.tokens.prompt_ids + before.tokens.sampled_ids
         assert exact == (now.tokens.prompt_ids[: len(whole_before)] == whole_before)
     assert Continuation.REALIGNED in [record.continuation for record in records]  # noise never spells itself again
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_tool_calls_are_recorded_as_they_were_said(
+    make_gateway: MakeGateway, client: Client, stream: bool
+) -> None:
+    said = [ToolCall("calculator", '{"expression": "12*34"}', "c1"), ToolCall("calculator", "{}", "c2")]
+    tools: Any = [{"type": "function", "function": {"name": "calculator", "parameters": {"type": "object"}}}]
+    async with MockOpenAI([Reply("Let me see.", tuple(said)), "408"]) as server:
+        gateway = await make_gateway(server.base_url)
+        create = client(gateway, "s").chat.completions.create
+        got: Any = await create(model="m", messages=MESSAGES, tools=tools, stream=stream)
+        if stream:
+            async for _ in got:
+                pass
+        (record,) = calls(gateway)
+        assert record.answer is not None
+        assert record.answer["content"] == "Let me see."
+        assert [(call["id"], call["function"]["arguments"]) for call in record.answer["tool_calls"]] == [
+            ("c1", '{"expression": "12*34"}'),
+            ("c2", "{}"),
+        ]
+        assert (record.finish_reason, record.tools) == ("tool_calls", tools)
+        assert record.tokens is not None
+
+        results = [{"role": "tool", "tool_call_id": id, "content": "408"} for id in ("c1", "c2")]
+        echoed = {key: record.answer[key] for key in ("role", "content", "tool_calls")}
+        conversation: Any = [*MESSAGES, echoed, *results]
+        await create(model="m", messages=conversation, tools=tools)
+    session = gateway.sessions.open["s"]
+    assert session.new_messages(session.calls[1]) == results
 
 
 async def test_a_realigned_turn_streams_like_any_other(
