@@ -207,11 +207,15 @@ async def test_a_server_is_asked_once_whether_it_can_render() -> None:
     assert await renderer.ready()
     assert able.asked == [RENDER, DERENDER]
     assert not await ServerRenderer(Server({RENDER: (400, {})}).post, "m").ready()
+    switched_off = Server({RENDER: (403, {}), DERENDER: (403, {})})
+    assert not await ServerRenderer(switched_off.post, "m").ready()
 
 
 async def test_a_server_that_does_not_answer_is_asked_again_another_time() -> None:
     server = Server({RENDER: ConnectionResetError()})
     renderer = ServerRenderer(server.post, "m")
+    assert not await renderer.ready()
+    server.answers = {RENDER: (400, {}), DERENDER: (503, {})}
     assert not await renderer.ready()
     server.answers = {RENDER: (400, {}), DERENDER: (400, {})}
     assert await renderer.ready()

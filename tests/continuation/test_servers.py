@@ -29,6 +29,7 @@ from agentenv.tokens import TokenRecord, VersionSpan  # noqa: E402
 from agentenv.trajectory import build_rows  # noqa: E402
 from agentenv_tiny import EmbeddedServer  # noqa: E402
 from tests.continuation.local import TOOLS, Held  # noqa: E402
+from tests.support.fake_vllm import FakeVLLM, LogprobsMode  # noqa: E402
 from tests.support.real_vllm import RealVLLM  # noqa: E402
 from tests.trajectory.build import episode  # noqa: E402
 
@@ -175,6 +176,32 @@ async def test_the_embedded_server_keeps_what_it_sampled(folder: Path) -> None:
 async def test_the_embedded_server_obeys_a_realigned_request(folder: Path) -> None:
     async with EmbeddedServer(folder, seed=0, threads=1) as server:
         await check_choices_and_limits(server.base_url.removesuffix("/v1"), "tiny")
+
+
+@pytest.mark.parametrize(
+    ("release", "switched_on", "reason"),
+    [
+        ("0.10.2", True, ForkReason.CANNOT_READ_ANSWER),
+        ("0.21", True, ForkReason.CANNOT_READ_ANSWER),
+        ("0.28", True, None),
+        ("0.32", True, None),
+        ("0.32", False, ForkReason.CANNOT_READ_ANSWER),
+        ("0.33", True, None),
+    ],
+)
+async def test_every_release_of_vllm_either_keeps_the_tokens_or_says_why_not(
+    folder: Path, release: str, switched_on: bool, reason: ForkReason | None
+) -> None:
+    options = {"scale_out": switched_on, "tool_call_parser": "hermes", "auto_tool_choice": True, "model_name": "tiny"}
+    sampled_from = LogprobsMode.PROCESSED
+    async with FakeVLLM(folder, profile=release, logprobs_mode=sampled_from, **options) as server:
+        root = server.base_url.removesuffix("/v1")
+        if reason is None:
+            await check_conversations(root, "tiny", folder)
+            return
+        async with Client.of(root, "tiny") as client:
+            await converse(client, 2, (), seed=1)
+        assert client.plans[-1].fork_reason is reason
 
 
 async def test_a_real_vllm_keeps_what_it_sampled(real_vllm: RealVLLM) -> None:

@@ -103,7 +103,9 @@ class ServerRenderer:
                     statuses = [(await self._post(path, {}))[0] for path in (RENDER, DERENDER)]
             except (OSError, TimeoutError):
                 return False  # not now; asked again for the next call
-            self._ready = all(status not in (404, 405, 501) for status in statuses)
+            if any(status >= 500 and status != _NOT_IMPLEMENTED for status in statuses):
+                return False
+            self._ready = all(status in _REFUSES_AN_EMPTY_BODY for status in statuses)
         return self._ready
 
     async def render(
@@ -178,6 +180,11 @@ class ServerRenderer:
             raise RendererError(f"{path} answered {status}: {str(answer)[:200]}")
         return answer
 
+
+_REFUSES_AN_EMPTY_BODY = (400, 422)
+"""What a route that exists says to `{}`. vLLM answers 404 where it is older, 403 where it was started without."""
+
+_NOT_IMPLEMENTED = 501
 
 _DECODING_WINDOW = 16
 """Ids of the prompt that decoding an answer looks back on (a space before its first word); vLLM needs the last few."""
