@@ -243,7 +243,8 @@ async def test_the_worker_extension_says_what_weights_there_are(server: Server, 
         return plain
 
     before = await fingerprint()
-    assert before["model.layers.0.self_attn.qkv_proj.weight"]["shape"] == [3 * 128, 128]
+    assert "model.layers.0.self_attn.qkv_proj.weight" in before  # its bytes can be read on a GPU, and in the fake
+    assert before["model.embed_tokens.weight"]["shape"] == [512, 128]
     assert {each["dtype"] for each in before.values()} == {"float32"}
     await reload(server.client, other)
     after = await fingerprint()
