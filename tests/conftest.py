@@ -8,6 +8,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+# Several processes of torch, each with a thread for every core, wait for each other more than they compute.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A deadline per example measures the machine, not the code. In CI the same examples are tried every time.
 hypothesis.settings.register_profile("agentenv", deadline=None, derandomize=os.environ.get("CI") == "true")
 hypothesis.settings.load_profile("agentenv")
