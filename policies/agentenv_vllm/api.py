@@ -29,16 +29,19 @@ SLOW_SECONDS = 600.0
 
 
 class PauseMode(StrEnum):
-    """What `/pause` does with requests in flight."""
+    """What `/pause` does with requests in flight.
+
+    New ones queue until resume in every mode up to 0.32 (seen there); 0.33 answers them 503 while it aborts or waits.
+    """
 
     ABORT = "abort"
-    """They end at once: status 200, `finish_reason: "abort"`, the tokens so far. New ones get 503 until resume."""
+    """They end at once: status 200, `finish_reason: "abort"`, the tokens so far."""
 
     WAIT = "wait"
-    """They finish first. New ones get 503 until resume."""
+    """They finish first."""
 
     KEEP = "keep"
-    """They are frozen and go on after resume, with whatever weights there are then. New ones queue."""
+    """They are frozen and go on after resume, with whatever weights there are then."""
 
 
 @dataclass(frozen=True, slots=True)
