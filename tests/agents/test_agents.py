@@ -43,14 +43,18 @@ async def attempts_of(name: str, gateway: str, environment: EnvSpec, *, tasks: i
 
 
 def check(attempts: Attempts, trained: Path) -> None:
-    """It solved most tasks, and every token it sampled is in a row with the probability it was sampled at."""
+    """It solved most tasks, and every token it sampled is in a row with the probability it was sampled at.
+
+    An agent may rewrite its history (pydantic-ai takes an empty answer out of it and asks again): then a further row
+    begins. With this model that is rare.
+    """
     assert {episode.status for episode in attempts.episodes} == {Status.OK}
     assert attempts.solved > 0.5
     assert attempts.protocols == {APIS[attempts.agent]}
     kinds = attempts.continuations
     following = attempts.calls - kinds[Continuation.OPENING]
     assert following >= len(attempts.episodes) // 2
-    assert kinds[Continuation.MERGED] + kinds[Continuation.REALIGNED] == following
+    assert kinds[Continuation.MERGED] + kinds[Continuation.REALIGNED] >= 0.9 * following
     rows = attempts.rows
     sampled = sum(
         len(turn.action.tokens.sampled_ids)
@@ -60,7 +64,7 @@ def check(attempts: Attempts, trained: Path) -> None:
     )
     assert sum(row.sampled for row in rows.rows) == sampled
     assert rows.excluded == ()
-    assert len(rows.rows) == len(attempts.episodes)
+    assert 1.0 <= len(rows.rows) / len(attempts.episodes) < 1.2
     model = load_policy(trained).model
     for row in rows.rows[:4]:
         assert torch.allclose(logprobs(model, row), torch.tensor(row.logprobs[row.mask]), atol=1e-4)
