@@ -20,9 +20,15 @@ RENDER, DERENDER = "/v1/chat/completions/render", "/v1/chat/completions/derender
 SECOND_TURN: Any = [*MESSAGES, {"role": "assistant", "content": "four"}, {"role": "user", "content": "sure?"}]
 
 
+refusing = always({"error": {"message": "a field is missing"}}, status=400)
+"""What a route that exists says to an empty body."""
+
+
 def rendering(ids: list[int], gate: asyncio.Event | None = None) -> Any:
-    async def render(upstream: Upstream, request: web.Request, body: dict[str, Any]) -> web.Response:
-        if gate is not None and body.get("messages"):
+    async def render(upstream: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if not body:
+            return await refusing(upstream, request, body)
+        if gate is not None:
             await gate.wait()
         return web.json_response({"token_ids": ids, "sampling_params": {"max_tokens": 100}})
 
@@ -35,13 +41,19 @@ async def spelling(upstream: Upstream, request: web.Request, body: dict[str, Any
     return web.json_response({"prompt": "".join(texts.get(token, f"<{token}>") for token in body["tokens"])})
 
 
+async def reading(upstream: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    """Reads every answer as the same word."""
+    if not body:
+        return await refusing(upstream, request, body)
+    return web.json_response({"choices": [{"message": {"role": "assistant", "content": "yes"}}]})
+
+
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
     """Renders, spells and reads; what it answers a test decides."""
     async with Upstream(always(answer(prompt=FIRST))) as running:
-        message = {"role": "assistant", "content": "yes"}
         running.routes["/detokenize"] = spelling
-        running.routes[DERENDER] = always({"choices": [{"message": message}]})
+        running.routes[DERENDER] = reading
         running.routes[RENDER] = rendering([*FIRST, 7, 8, 4])
         yield running
 
@@ -124,7 +136,8 @@ async def test_where_turns_are_often_realigned_the_render_comes_first(
 
     async def render(server: Upstream, request: web.Request, body: Any) -> web.StreamResponse:
         assert len(server.bodies) == 1  # the second turn has not been asked
-        rendered.set()
+        if body:
+            rendered.set()
         return await answering(server, request, body)
 
     upstream.routes[RENDER] = render
