@@ -14,7 +14,9 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,15 @@ _BODY: Mapping[str, Any] = {
 _TOKEN_FIELDS = {"return_token_ids": True, "logprobs": True}
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What a block of calls came to: calls a second, and CPU seconds a call of vLLM and of the gateway."""
+
+    rate: float
+    vllm_cpu: float
+    gateway_cpu: float
+
+
 class Way(StrEnum):
     """How vLLM is asked."""
 
@@ -45,7 +56,7 @@ class Way(StrEnum):
     GATEWAY = "through the gateway"
 
 
-def run(rounds: int = 12) -> Result:
+def run(rounds: int = 10) -> Result:
     return asyncio.run(_run(rounds))
 
 
@@ -60,56 +71,66 @@ async def _run(rounds: int) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         create_policy(Path(folder) / "model")
         async with ManagedServer(Path(folder) / "model", options, log=Path(folder) / "server.log") as server:
-            return await asyncio.to_thread(_measure, server.base_url.removesuffix("/v1"), rounds)
+            assert server.pid is not None
+            vllm = Server("vLLM", "", server.pid, server.base_url.removesuffix("/v1"), lambda n: "/v1/chat/completions")
+            return await asyncio.to_thread(_measure, vllm, rounds)
 
 
-def _measure(vllm: str, rounds: int) -> Result:
-    rates: dict[Way, list[float]] = defaultdict(list)
+def _measure(vllm: Server, rounds: int) -> Result:
+    blocks: dict[Way, list[Block]] = defaultdict(list)
     sessions = itertools.count()
-    with gateway(vllm) as ours:
+    with gateway(vllm.url) as ours:
         for number in range(rounds + 1):
             ways = list(Way)
             for way in ways[number % 3 :] + ways[: number % 3]:  # whoever comes first meets another machine
-                rate = run_client(lambda way=way: _rate(vllm, ours, way, sessions))  # type: ignore[misc]
+                block = run_client(partial(_block, vllm, ours, way, sessions))
                 if number > 0:  # the first round warms up
-                    rates[way].append(rate)
-    return _result(rates)
+                    blocks[way].append(block)
+    return _result(blocks)
 
 
-async def _rate(vllm: str, ours: Server, way: Way, sessions: Iterator[int]) -> float:
-    """Answered calls a second."""
-    url = ours.url if way is Way.GATEWAY else vllm
+async def _block(vllm: Server, ours: Server, way: Way, sessions: Iterator[int]) -> Block:
+    asked = ours if way is Way.GATEWAY else vllm
     body = {**_BODY, **(_TOKEN_FIELDS if way is Way.TOKENS else {})}
-    paths = (ours.path(next(sessions)) if way is Way.GATEWAY else "/v1/chat/completions" for _ in range(CALLS))
-    requests = [request(url, path, body) for path in paths]
-    began = time.perf_counter()
-    await send_all(url, requests, IN_FLIGHT)
-    return CALLS / (time.perf_counter() - began)
+    requests = [request(asked.url, asked.path(next(sessions)), body) for _ in range(CALLS)]
+    began, before = time.perf_counter(), (vllm.cpu_seconds(), ours.cpu_seconds())
+    await send_all(asked.url, requests, IN_FLIGHT)
+    seconds = time.perf_counter() - began
+    vllm_cpu, gateway_cpu = (
+        (now - then) / CALLS for now, then in zip((vllm.cpu_seconds(), ours.cpu_seconds()), before, strict=True)
+    )
+    return Block(CALLS / seconds, vllm_cpu, gateway_cpu)
 
 
-def _result(rates: dict[Way, list[float]]) -> Result:
+def _result(blocks: dict[Way, list[Block]]) -> Result:
     def share(way: Way) -> float:
         """The median over the rounds: within one, all three met about the same machine."""
-        pairs = zip(rates[Way.GATEWAY], rates[way], strict=True)
-        return statistics.median(through / directly for through, directly in pairs)
+        pairs = zip(blocks[Way.GATEWAY], blocks[way], strict=True)
+        return statistics.median(through.rate / directly.rate for through, directly in pairs)
+
+    def median(way: Way, of: str) -> float:
+        return statistics.median(float(getattr(block, of)) for block in blocks[way])
 
     of_plain, of_tokens = share(Way.PLAIN), share(Way.TOKENS)
+    vllm_cpu, gateway_cpu = median(Way.TOKENS, "vllm_cpu"), median(Way.GATEWAY, "gateway_cpu")
+    outcome = "met" if of_plain >= TARGET else "met with tokens, missed without" if of_tokens >= TARGET else "missed"
     verdict = (
         f"Through the gateway a CPU vLLM answers {of_tokens:.1%} of the calls a second that it answers directly when "
         f"asked for token ids and logprobs, and {of_plain:.1%} of those it answers when asked for text alone, with "
-        f"{IN_FLIGHT} at a time (target: at least {TARGET:.0%} of direct): "
-        f"{'met' if of_plain >= TARGET else 'met with tokens, missed without' if of_tokens >= TARGET else 'missed'}."
+        f"{IN_FLIGHT} at a time (target: at least {TARGET:.0%} of direct): {outcome}. Of a call's CPU time "
+        f"vLLM takes {vllm_cpu * 1000:.1f} ms with tokens, {median(Way.PLAIN, 'vllm_cpu') * 1000:.1f} ms without, and "
+        f"the gateway {gateway_cpu * 1000:.2f} ms ({gateway_cpu / vllm_cpu:.1%})."
     )
     rows = [
         [
             way,
-            f"{statistics.median(found):.1f}",
-            f"{min(found):.1f} to {max(found):.1f}",
-            f"{statistics.median(found) * TOKENS:.0f}",
+            f"{median(way, 'rate'):.1f}",
+            f"{min(block.rate for block in found):.1f} to {max(block.rate for block in found):.1f}",
+            f"{median(way, 'vllm_cpu') * 1000:.1f}",
+            f"{median(way, 'gateway_cpu') * 1000:.2f}",
         ]
-        for way, found in rates.items()
+        for way, found in blocks.items()
     ]
-    header = ["vLLM asked", "calls a second", "lowest to highest round", "tokens a second"]
-    return Result(
-        "gateway_throughput", verdict, Table(header, rows), {way.name.lower(): found for way, found in rates.items()}
-    )
+    header = ["vLLM asked", "calls a second", "lowest to highest round", "CPU of vLLM a call, ms", "of the gateway, ms"]
+    data = {way.name.lower(): [asdict(block) for block in found] for way, found in blocks.items()}
+    return Result("gateway_throughput", verdict, Table(header, rows), data)
