@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,12 +143,13 @@ class _Shared:
         return RealVLLM(server.base_url, server.model_name, server.folder, server.log, server, self._stop)
 
     def put_in_order(self) -> None:
-        """Not paused, the first weights, no adapters. A server that cannot be put in order is ended."""
+        """Not paused, the first weights, no adapters. A server that cannot be put in order is ended, with a warning."""
         if self._server is None or not self._server.running:
             return
         try:
             self._run(self._tidy())
-        except ServerError:
+        except ServerError as error:
+            warnings.warn(f"the real vLLM is started again for the next test: {error}", stacklevel=1)
             self._run(self._server.stop())
 
     async def _tidy(self) -> None:

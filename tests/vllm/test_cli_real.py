@@ -51,8 +51,19 @@ def python(monkeypatch: pytest.MonkeyPatch) -> None:
 def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     with (folder / "output").open("wb") as output:
         return subprocess.Popen(
-            command(*arguments), cwd=folder, stdout=output, stderr=output, env=environment(), start_new_session=True
+            command(*arguments),
+            cwd=folder,
+            stdout=output,
+            stderr=output,
+            env=environment(),
+            start_new_session=True,
+            preexec_fn=heed_interrupts,
         )
+
+
+def heed_interrupts() -> None:
+    """A shell starts what runs in its background deaf to Ctrl-C, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.usefixtures("python")

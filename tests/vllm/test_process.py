@@ -85,7 +85,8 @@ async def test_a_supervisor_killed_by_sigkill_ends_the_server(tmp_path: Path) ->
 
 
 OWNER = """
-import asyncio, sys
+import asyncio, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell takes from what runs in its background
 from pathlib import Path
 from agentenv_vllm.options import ServerOptions
 from agentenv_vllm.process import ManagedServer
