@@ -22,8 +22,9 @@ NAMES = (
     "gateway_cpu",
     "gateway_throughput",
     "gateway_sessions",
-    "core_install",
     "environment_server",
+    "weight_update",
+    "core_install",
 )
 
 

@@ -20,6 +20,9 @@ from tests.check.healthy import HEALTHY
 from tests.check.zoo import EXPECTED, NOT_ERRORS
 
 LIMITS = Limits(call_seconds=1.0, grace_seconds=0.3, audit_seconds=60.0)
+PATIENT = Limits(call_seconds=5.0, grace_seconds=0.3, audit_seconds=90.0)
+"""For environments that do not hang: a busy machine, or a collection of this process's garbage, holds the loop for a
+second and more."""
 
 
 def spec_of(kind: type[Env] | type[SyncEnv]) -> EnvSpec:
@@ -28,7 +31,8 @@ def spec_of(kind: type[Env] | type[SyncEnv]) -> EnvSpec:
 
 
 async def checked(kind: type[Env] | type[SyncEnv]) -> AuditReport:
-    return await audit(spec_of(kind), tasks=8, limits=LIMITS)
+    hangs = Probe.HANGS in EXPECTED.get(kind, ())
+    return await audit(spec_of(kind), tasks=8, limits=LIMITS if hangs else PATIENT)
 
 
 @pytest.mark.parametrize("kind", EXPECTED, ids=lambda kind: kind.__name__)

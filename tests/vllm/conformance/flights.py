@@ -95,7 +95,7 @@ async def is_waiting(task: asyncio.Task[Reply]) -> bool:
 Scenario = Callable[[], Awaitable[Result | None]]
 
 
-async def caught(scenario: Scenario[Result], attempts: int = 20) -> Result:
+async def caught(scenario: Scenario[Result], attempts: int = 100) -> Result:
     """The result of a scenario that gives None when its flight had landed before it could be caught."""
     for _ in range(attempts):
         result = await scenario()
