@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from agentenv.gateway.wirejson import dumps, loads
+from agentenv.gateway.wirejson import dumps, loads, spelling
 from agentenv.messages import Wire
 from agentenv.tokens import TokenRecord, TokenRecordError, VersionSpan
 
@@ -119,7 +119,7 @@ class MessageTree:
 
     A conversation is the number of its last message; `ROOT` is the empty one. Two messages are the same where role,
     text, tool calls and the call they answer are: what client libraries leave out or add when they send an answer
-    back does not count.
+    back does not count, nor how they write the JSON of its arguments.
     """
 
     ROOT = -1
@@ -199,6 +199,7 @@ def _text(content: Any) -> Any:
 
 def _call(call: Any) -> Any:
     try:
-        return {"id": call["id"], "type": "function", "function": call["function"]}
+        function = call["function"]
+        return [call["id"], function["name"], spelling(function["arguments"])]
     except (KeyError, TypeError):
         return call

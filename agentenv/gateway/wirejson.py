@@ -39,3 +39,15 @@ def dumps(value: Any) -> bytes:
         except TypeError:  # integers beyond 64 bits, lone surrogates
             pass
     return json.dumps(value, separators=(",", ":")).encode()
+
+
+def spelling(arguments: object) -> str:
+    """One spelling for all JSON of tool arguments that says the same, given as text or parsed.
+
+    >>> spelling('{"b":1,"a": 2}') == spelling({"a": 2, "b": 1})
+    True
+    """
+    try:  # as text once more, since a model may nest deeper than the encoder of a whole message goes
+        return json.dumps(json.loads(arguments) if isinstance(arguments, str) else arguments, sort_keys=True)
+    except (ValueError, TypeError, RecursionError):
+        return "text " + str(arguments)

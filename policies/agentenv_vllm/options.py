@@ -44,7 +44,8 @@ class ServerOptions:
         chunked_prefill: long prompts are read in parts between others' tokens. On a CPU false unless told: there a part
             of a prompt whose request has a seed kills the engine ("CPU Generator does not use offset", 0.32).
         tool_call_parser: how tool calls are read out of the model's text; `None` leaves them in the text.
-        enable_lora: adapters can be loaded while it serves.
+        enable_lora: adapters can be loaded while it serves, two of them in one batch: requests in flight at an update
+            finish on the old one.
         max_lora_rank: of such adapters.
         worker_extension: our methods in the server's workers (`agentenv_vllm.worker`), to ask what weights they have.
         weight_transfer: how tensors travel in the weight-transfer protocol; `None` leaves it off.
@@ -101,6 +102,7 @@ class ServerOptions:
             "--max-model-len": self.max_model_len,
             "--max-num-seqs": self.max_num_seqs,
             "--kv-cache-memory-bytes": self.kv_cache_memory_bytes,
+            "--max-loras": 2 if self.enable_lora else None,
             "--max-lora-rank": self.max_lora_rank,
         }
         for flag, value in valued.items():

@@ -107,10 +107,14 @@ def _plain(message: Any) -> Any:
 
 def test_what_client_libraries_change_in_an_answer_does_not_make_another_message() -> None:
     tree = MessageTree(SharedBytes())
-    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1, "b": 2}'}}
+    respelled = {**call, "function": {"name": "f", "arguments": '{"b":2,"a":1}'}}
+    other = {**call, "function": {"name": "f", "arguments": '{"a": 1, "b": 3}'}}
     raw = {"role": "assistant", "content": None, "refusal": None, "tool_calls": [call]}
     sent_back = {"tool_calls": [{**call, "index": 0}], "role": "assistant", "content": ""}
     assert tree.add(0, raw) == tree.add(0, sent_back)
+    assert tree.add(0, raw) == tree.add(0, {**sent_back, "tool_calls": [respelled]})
+    assert tree.add(0, raw) != tree.add(0, {**sent_back, "tool_calls": [other]})
     assert tree.add(0, raw) != tree.add(0, {**sent_back, "content": "said"})
 
 

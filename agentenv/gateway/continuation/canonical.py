@@ -8,12 +8,11 @@ comparison can be generous: it only decides which earlier call is asked about.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from agentenv.gateway.wirejson import dumps
+from agentenv.gateway.wirejson import dumps, spelling
 from agentenv.messages import Wire
 
 DIGEST_BYTES = 16
@@ -116,12 +115,7 @@ def _call(call: Any) -> list[Any]:
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping):
         return [None, call]
-    arguments = function.get("arguments")
-    try:  # as text once more, since a model may nest deeper than the encoder of the whole message goes
-        written = json.dumps(json.loads(arguments) if isinstance(arguments, str) else arguments, sort_keys=True)
-    except (ValueError, TypeError, RecursionError):
-        written = "text " + str(arguments)
-    return [call.get("id"), function.get("name"), written]
+    return [call.get("id"), function.get("name"), spelling(function.get("arguments"))]
 
 
 def _sorted(value: Any) -> Any:
