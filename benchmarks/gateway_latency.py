@@ -13,8 +13,10 @@ in flight: it could not take 250 calls a second.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import statistics
+import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -73,7 +75,16 @@ def run(rounds: int = 5) -> Result:
                     added = run_client(partial(_compare, model, server, kind, in_flight, sessions))
                     if number > 0:  # the first round warms up
                         measured[server.name, in_flight, kind].append(added)
+            check_continuations(ours)
     return _result(measured, ours.name)
+
+
+def check_continuations(server: Server) -> None:
+    """Raises when second turns were not what they are called: a gateway that forks them has spared itself the work."""
+    with urllib.request.urlopen(f"{server.url}/statistics", timeout=10) as answer:
+        counts = json.load(answer)["continuations"]
+    if counts.get("forked") or not counts.get("merged") or not counts.get("realigned"):
+        raise RuntimeError(f"second turns should have been merged or realigned, every one, but were {counts}")
 
 
 async def _compare(model: Server, server: Server, kind: Kind, in_flight: int, sessions: Iterator[int]) -> Added:

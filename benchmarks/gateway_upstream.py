@@ -175,14 +175,16 @@ def _completion(body: Wire) -> Wire:
 def _made(path: str, body: Wire) -> _Reply:
     slow, status = False, "200 OK"
     answer: Wire = {}
-    if path.endswith("/chat/completions/render"):
-        answer = {"token_ids": _prompt(body), "sampling_params": {"max_tokens": 4096}} if body else {"error": "empty"}
+    if path.endswith(("/render", "/derender")) and not body:  # how a gateway finds out that the routes exist
+        status, answer = "400 Bad Request", {"error": {"message": "a field is missing"}}
+    elif path.endswith("/chat/completions/render"):
+        answer = {"token_ids": _prompt(body), "sampling_params": {"max_tokens": 4096}}
     elif path.endswith("/chat/completions"):
         slow, answer = True, _completion(body)
     elif path.endswith("/v1/completions"):
         slow, answer = True, _text_completion(body)
     elif path.endswith("/derender"):
-        choices = body["generate_response"]["choices"] if body else []
+        choices = body["generate_response"]["choices"]
         answer = {"choices": [{"message": _read(_spell(choice["token_ids"]))} for choice in choices]}
     elif path.endswith("/detokenize"):
         answer = {"prompt": _spell(body["tokens"])}
