@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -48,7 +49,7 @@ class Step:
         return list(self.generation.token_ids[self.start :])
 
 
-class EventStream:
+class EventStream(ABC):
     """The state that all routes share; subclasses write chunks."""
 
     def __init__(self, answering: Answering, writer: ReplyWriter, prompted: Prompted, request_id: str, model: str):
@@ -58,9 +59,9 @@ class EventStream:
         self._choices = [_Choice(answering.incremental_text(prompted)) for _ in range(prompted.body.n or 1)]
         self._profile = writer.profile
 
+    @abstractmethod
     def chunks(self, index: int, generation: Generation) -> Iterator[bytes]:
         """Events for the newest state of the `index`-th answer."""
-        raise NotImplementedError
 
     def closing(self) -> Iterator[bytes]:
         """Events after the last answer."""
