@@ -113,7 +113,7 @@ class TrainConfig(Strict):
     Attributes:
         environment: a registered id or `file.py:Class`. environment_kwargs: for its constructor.
         split: of the tasks to train on.
-        iterations: rollouts followed by an update, this many times.
+        iterations: rollouts followed by an update, this many times; 0 makes and saves the warmed-up model alone.
         tasks_per_iteration: groups per iteration. siblings: episodes per group, compared with each other.
         temperature: of sampling while training. There is no top-p or top-k: the learner computes the probability of a
             token under the whole distribution.
@@ -131,7 +131,7 @@ class TrainConfig(Strict):
     environment: str
     environment_kwargs: dict[str, pydantic.JsonValue] = pydantic.Field(default_factory=dict)
     split: str = "train"
-    iterations: int = pydantic.Field(default=100, ge=1)
+    iterations: int = pydantic.Field(default=100, ge=0)
     tasks_per_iteration: int = pydantic.Field(default=32, ge=1)
     siblings: int = pydantic.Field(default=8, ge=1)
     temperature: float = 1.0
