@@ -70,6 +70,8 @@ def assign(experience: Experience, config: AdvantageConfig, rng: random.Random) 
         case kinds.Gigpo():
             found = _gigpo(experience, steps, groups, config)
             return Credit(_by_turn(experience, found.values), None, compared, found.anchors)
+        case kinds.Preference():  # its streams depend on the weights at each step: `preferences` fills them
+            return Credit(tuple(experience.streams()), None, compared)
         case kinds.Imitation():
             kept = _successes(returns, groups, config, rng)
             return Credit(_by_episode(experience, kept), None, compared)

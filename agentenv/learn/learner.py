@@ -19,6 +19,7 @@ import numpy
 from agentenv.episode import Episode
 from agentenv.learn.advantages import explained_variance
 from agentenv.learn.config import KlPlacement, Proximal, TrainConfig
+from agentenv.learn.config.advantage import Preference
 from agentenv.learn.credit import Credit, assign
 from agentenv.learn.critic import Critic
 from agentenv.learn.diagnostics import UpdateDiagnostics
@@ -27,6 +28,7 @@ from agentenv.learn.filling import Scores, training_rows
 from agentenv.learn.losses import AdaptiveCoefficient
 from agentenv.learn.model import Forward
 from agentenv.learn.objective import Objective
+from agentenv.learn.preferences import PreferenceReport, preference_steps
 from agentenv.learn.pretraining import Pretraining
 from agentenv.learn.selection import select
 from agentenv.learn.streams import Stream, TokenRow
@@ -108,7 +110,10 @@ class Learner:
         pretraining = self._pretraining.goes_on(variance)
         rows = training_rows(experience, credit, scores, self._config.loss, iteration)
         made = time.perf_counter()
-        update = self._trainer.update(rows, rng, kl_coefficient=coefficient, critic_only=pretraining)
+        if isinstance(self._config.advantage, Preference):
+            update = self._prefer(experience, scores, self._config.advantage, rng)
+        else:
+            update = self._trainer.update(rows, rng, kl_coefficient=coefficient, critic_only=pretraining)
         self._adapt(experience, scores, coefficient, update)
         return Learned(
             episodes=tuple(chosen),
@@ -147,17 +152,36 @@ class Learner:
         old = self._trainer.logprobs(plain) if config.proximal is Proximal.RECOMPUTED else None
         values = self._trainer.values(plain) if self._config.critic is not None else None
         reference = penalties = None
-        if kl is not None:
+        if self._config.needs_reference:
             if self._reference is None:
-                raise ValueError("a price on divergence needs a reference: call refer_to first")
+                raise ValueError("this algorithm looks back at a reference: call refer_to first")
             reference = self._trainer.logprobs(plain, self._reference)
-            if kl.placement is KlPlacement.REWARD:
+            if kl is not None and kl.placement is KlPlacement.REWARD:
                 sampled = old if old is not None else [row.logprobs for row in rows]
                 penalties = [
                     numpy.float32(coefficient) * (ours - theirs)
                     for ours, theirs in zip(sampled, reference, strict=True)
                 ]
         return Scores(_all(old), _all(reference), _all(penalties), _all(values))
+
+    def _prefer(
+        self, experience: Experience, scores: Scores, config: Preference, rng: random.Random
+    ) -> UpdateDiagnostics:
+        assert scores.reference is not None
+        report = PreferenceReport([], [])
+        steps = preference_steps(
+            self._trainer,
+            experience,
+            scores.reference,
+            beta=config.beta,
+            epochs=self._config.learner.epochs,
+            minibatches=self._config.learner.minibatches,
+            rng=rng,
+            report=report,
+        )
+        update = self._trainer.update_lazily(steps)
+        pairs = len(report.losses)
+        return dataclasses.replace(update, loss=math.fsum(report.losses) / pairs if pairs else math.nan)
 
     def _adapt(self, experience: Experience, scores: Scores, coefficient: float, update: UpdateDiagnostics) -> None:
         """Lets the coefficient of the divergence learn what the divergence was."""

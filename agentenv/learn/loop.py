@@ -163,7 +163,7 @@ class _Run:
         on_event(RunStarted(run_folder, config.iterations, episodes, progress.iteration))
         if checkpoint is None and config.warmup is not None:
             await run._warm_up(config.warmup)
-        if config.loss.kl is not None:
+        if config.needs_reference:
             reference = await _in_thread(lambda: run._checkpoints.reference(model))
             learner.refer_to(reference)
         if checkpoint is not None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,20 +118,49 @@ class Trainer:
         """
         for row in rows:
             check_row(row, self._context)
-        everything = self.critic is not None or not self._objective.advantage_alone
+        everything = self._everything_counts
         useful = [row for row in rows if everything or not row.idle]
         counted = rows if self._config.idle_rows is IdleRows.COUNT else useful
+        dealt = (
+            minibatch
+            for _ in range(self._config.epochs)
+            for minibatch in minibatches(counted, self._config.minibatches, rng)
+            if everything or not all(row.idle for row in minibatch)
+        )
         work = _Work(kl_coefficient, policy=not critic_only, everything=everything)
+        return self._steps(dealt, work, Tally(len(rows), len(rows) - len(useful)))
+
+    def update_lazily(self, dealt: Iterable[Sequence[TrainingRow]]) -> UpdateDiagnostics:
+        """One optimizer step for each minibatch, drawn only once the step before it has been taken.
+
+        For losses whose streams depend on the weights as they are at that step. Raises as `update` does.
+        """
+
+        rows = 0
+
+        def checked() -> Iterator[Sequence[TrainingRow]]:
+            nonlocal rows
+            for minibatch in dealt:
+                for row in minibatch:
+                    check_row(row, self._context)
+                rows += len(minibatch)
+                yield minibatch
+
+        work = _Work(0.0, policy=True, everything=self._everything_counts)
+        return dataclasses.replace(self._steps(checked(), work, Tally(0, 0)), rows=rows)
+
+    @property
+    def _everything_counts(self) -> bool:
+        """Whether rows without advantage have a gradient too."""
+        return self.critic is not None or not self._objective.advantage_alone
+
+    def _steps(self, dealt: Iterable[Sequence[TrainingRow]], work: _Work, tally: Tally) -> UpdateDiagnostics:
         self.model.train()
-        tally = Tally(len(rows), len(rows) - len(useful))
         steps = 0
-        for _ in range(self._config.epochs):
-            for minibatch in minibatches(counted, self._config.minibatches, rng):
-                if all(row.idle for row in minibatch) and not everything:
-                    continue
-                tally = self._gradient(minibatch, work, tally, before_any_step=steps == 0)
-                self._step(tally, work)
-                steps += 1
+        for minibatch in dealt:
+            tally = self._gradient(minibatch, work, tally, before_any_step=steps == 0)
+            self._step(tally, work)
+            steps += 1
         return tally.finish(steps)
 
     def stop(self) -> None:
@@ -152,15 +182,14 @@ class Trainer:
     def _gradient(self, minibatch: Sequence[TrainingRow], work: _Work, tally: Tally, *, before_any_step: bool) -> Tally:
         """Accumulates the gradient of a minibatch; one that does not fit into memory is tried once more in halves."""
         budget = self._config.tokens_per_microbatch
-        before = copy.deepcopy(tally)
+        tried = copy.deepcopy(tally)
         try:
-            self._accumulate(minibatch, work, budget, tally, before_any_step)
-            return tally
+            self._accumulate(minibatch, work, budget, tried, before_any_step)
+            return tried
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
                 raise
             self._optimizer.zero_grad()
-            tally = before
             tally.split_batches += 1
         try:
             self._accumulate(minibatch, work, budget // 2, tally, before_any_step)

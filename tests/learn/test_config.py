@@ -47,6 +47,8 @@ def test_what_makes_no_sense_is_refused_with_the_reason(override: str, reason: s
         (["advantage.kind=gae"], r"gae needs values: add a \[critic\]"),
         (["critic.lr=1e-3"], "nothing would read the critic: grpo does without"),
         (["advantage.kind=imitation"], "goes with loss.kind = 'reinforce'"),
+        (["advantage.kind=preference"], "goes with loss.kind = 'reinforce'"),
+        (["advantage.kind=preference", "loss.kind=reinforce", "loss.kl.coefficient=1"], "leave out loss.kl"),
         (["loss.correction.kind=token"], "with proximal = 'behaviour' they are the same"),
         (["loss.proximal=log_linear", "loss.correction.kind=sequence"], "nothing of a sequence's product"),
         (

@@ -127,6 +127,19 @@ class Imitation(Strict):
     at_least: float = 1.0
 
 
+class Preference(Strict):
+    """Direct preference optimisation: the best of each group against the worst (see `losses.dpo`).
+
+    The reference is the model the iterations started from.
+
+    Attributes:
+        beta: how far from the reference a preference may take the policy; smaller is further.
+    """
+
+    kind: Literal["preference"] = "preference"
+    beta: float = pydantic.Field(default=0.1, gt=0)
+
+
 AdvantageConfig = Annotated[
     Annotated[Grpo, pydantic.Tag("grpo")]
     | Annotated[Rloo, pydantic.Tag("rloo")]
@@ -137,6 +150,7 @@ AdvantageConfig = Annotated[
     | Annotated[Gigpo, pydantic.Tag("gigpo")]
     | Annotated[TokenGae, pydantic.Tag("gae")]
     | Annotated[TurnGae, pydantic.Tag("turn_gae")]
-    | Annotated[Imitation, pydantic.Tag("imitation")],
+    | Annotated[Imitation, pydantic.Tag("imitation")]
+    | Annotated[Preference, pydantic.Tag("preference")],
     pydantic.Discriminator(kind_or("grpo")),
 ]

@@ -79,6 +79,20 @@ class WarmupConfig(SupervisedConfig):
     demonstrations: int = pydantic.Field(default=4000, ge=1)
 
 
+class ImitationPhase(SupervisedConfig):
+    """Phases of supervised learning on the run's own successes between two of reinforcement (Entropulse).
+
+    Attributes:
+        after: iterations after whose update there is such a phase. The optimizer of reinforcement stays as it was.
+        at_least: the return from which on an episode is a success.
+    """
+
+    after: tuple[int, ...] = ()
+    at_least: float = 1.0
+    steps: int = pydantic.Field(default=100, ge=1)
+    lr: float = pydantic.Field(default=3e-4, gt=0)
+
+
 class FinalTestConfig(Strict):
     """Greedy test of the model before the first iteration and of the best one at the end, on the same tasks.
 
@@ -125,6 +139,7 @@ class TrainConfig(Strict):
         staleness: η, how many updates the rollouts may be ahead of the weights that sampled them: with 0 the two take
             turns, above they overlap (AReaL, https://arxiv.org/abs/2505.24298, section 5.1).
         advantage, loss: the algorithm. critic: for the advantages that need one. groups: selection and shaping.
+        imitation: phases of imitating the run's own successes; none by default.
         warmup: `None` starts from the model as it is. final_test: `None` ends without a test.
     """
 
@@ -146,6 +161,7 @@ class TrainConfig(Strict):
     critic: CriticConfig | None = None
     groups: GroupsConfig = GroupsConfig()
     learner: LearnerConfig = LearnerConfig()
+    imitation: ImitationPhase = ImitationPhase()
     evaluation: EvaluationConfig = EvaluationConfig()
     final_test: FinalTestConfig | None = None
     rollout: RolloutConfig = RolloutConfig()
@@ -170,6 +186,11 @@ class TrainConfig(Strict):
             return self.advantage.baseline is Baseline.GROUP
         return not isinstance(self.advantage, alone)
 
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the model that the iterations started from is looked at again."""
+        return self.loss.kl is not None or isinstance(self.advantage, advantages.Preference)
+
     @pydantic.model_validator(mode="after")
     def _algorithm_makes_sense(self) -> Self:
         kind = self.advantage.kind
@@ -179,9 +200,12 @@ class TrainConfig(Strict):
             raise ValueError(f"{kind} needs values: add a [critic] table, or take an advantage without a critic")
         if self.critic is not None and not self.needs_critic:
             raise ValueError(f"nothing would read the critic: {kind} does without; take gae or turn_gae")
-        if isinstance(self.advantage, advantages.Imitation) and self.loss.kind != "reinforce":
-            raise ValueError("imitation maximises the likelihood of successes: it goes with loss.kind = 'reinforce'")
+        likelihood = advantages.Imitation | advantages.Preference
+        if isinstance(self.advantage, likelihood) and self.loss.kind != "reinforce":
+            raise ValueError(f"{kind} moves likelihoods without a ratio: it goes with loss.kind = 'reinforce'")
         kl = self.loss.kl
+        if isinstance(self.advantage, advantages.Preference) and kl is not None:
+            raise ValueError("preference holds on to the reference by its beta: leave out loss.kl")
         if isinstance(self.advantage, advantages.MaxRl) and kl is not None and kl.placement is KlPlacement.REWARD:
             raise ValueError("maxrl divides by the mean reward, and a price on divergence makes rewards negative")
         correction = self.loss.correction
