@@ -15,6 +15,7 @@ from agentenv.learn.config.critic import CriticConfig
 from agentenv.learn.config.groups import GroupsConfig
 from agentenv.learn.config.loss import KlPlacement, LossConfig
 from agentenv.learn.config.strict import Strict
+from agentenv.learn.config.tracking import Tracking
 from agentenv.rollout.config import RolloutConfig
 from agentenv.trajectory.rows import RowView
 
@@ -141,6 +142,7 @@ class TrainConfig(Strict):
         advantage, loss: the algorithm. critic: for the advantages that need one. groups: selection and shaping.
         imitation: phases of imitating the run's own successes; none by default.
         warmup: `None` starts from the model as it is. final_test: `None` ends without a test.
+        tracking: programs that get the numbers too, besides `metrics.jsonl`.
     """
 
     environment: str
@@ -164,6 +166,7 @@ class TrainConfig(Strict):
     imitation: ImitationPhase = ImitationPhase()
     evaluation: EvaluationConfig = EvaluationConfig()
     final_test: FinalTestConfig | None = None
+    tracking: tuple[Tracking, ...] = ()
     rollout: RolloutConfig = RolloutConfig()
 
     @pydantic.field_validator("temperature")
@@ -264,6 +267,7 @@ _MAY_CHANGE: dict[str, Any] = {
     "iterations": True,
     "checkpoint_every": True,
     "rollout": True,
+    "tracking": True,
     "evaluation": {"stop_at": True},
     "learner": {"tokens_per_microbatch": True, "threads": True},
 }
