@@ -15,7 +15,7 @@ from agentenv.messages import Message, Wire
 from agentenv.outcome import Boundary, boundary
 from agentenv.registry import EnvSpec
 from agentenv.rollout.answers import checked_reset, checked_step
-from agentenv.rollout.limits import Budget, Call, Limits
+from agentenv.rollout.limits import Budget, Call, LentCall, Limits
 from agentenv.rollout.loading import EnvironmentLoader
 from agentenv.tasks import Task
 
@@ -101,15 +101,20 @@ class EnvironmentCalls:
 
     def begin_step(self, env: Env, action: Action) -> Call[Stepped]:
         """Begins a step, which `finish_step` must be awaited for."""
-
-        async def step_environment() -> Stepped:
-            answer: object = await env.step(action)
-            result = checked_step(answer, self._step)
-            over = result.terminated or result.truncated
-            return result, Visible() if over else self._look(env)
-
         budget = Budget(self._limits.clock, math.inf)
-        return self._limits.begin(step_environment, self._step, self._config.environment_timeout, budget)
+        return self._limits.begin(lambda: self._take(env, action), self._step, self._config.environment_timeout, budget)
+
+    def attempt_step(self, env: Env, action: Action) -> Stepped | LentCall[Stepped]:
+        """Takes a step in the current task, as far as it comes without waiting; see `Limits.attempt`.
+
+        Raises:
+            BoundaryError: it failed already.
+        """
+        budget = Budget(self._limits.clock, math.inf)
+        with boundary(Boundary.ENVIRONMENT, self._step):
+            return self._limits.attempt(
+                lambda: self._take(env, action), self._step, self._config.environment_timeout, budget
+            )
 
     async def finish_step(self, call: Call[Stepped]) -> Stepped:
         """What the step led to, checked. Raises `BoundaryError` when it failed."""
@@ -126,6 +131,12 @@ class EnvironmentCalls:
 
     async def stop(self) -> None:
         await self._loader.close()
+
+    async def _take(self, env: Env, action: Action) -> Stepped:
+        answer: object = await env.step(action)
+        result = checked_step(answer, self._step)
+        over = result.terminated or result.truncated
+        return result, Visible() if over else self._look(env)
 
     def _look(self, env: Env) -> Visible:
         key = env.state_key()
