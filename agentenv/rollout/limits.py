@@ -190,15 +190,10 @@ class LentCall(Call[Result]):
 
     __slots__ = ("_awaited", "_context", "_coroutine", "_limits")
 
-    def __init__(
-        self, limits: Limits, loop: asyncio.AbstractEventLoop, where: str, seconds: float, budget: Budget, grace: float
-    ) -> None:
-        super().__init__(loop, where, seconds, budget, grace)
+    def attempt(self, limits: Limits, function: Callable[[], Awaitable[Result]]) -> Result | LentCall[Result]:
+        """See `Limits.attempt`."""
         self._limits = limits
         self._context = self.context()
-
-    def attempt(self, function: Callable[[], Awaitable[Result]]) -> Result | LentCall[Result]:
-        """See `Limits.attempt`."""
         task = asyncio.current_task(self._loop)
         assert task is not None, "only a task can be lent"
         cancelled = task.cancelling()
@@ -312,8 +307,8 @@ class Limits:
             OutOfTime: there is nothing left of the budget, or the call took too long.
             Exception: whatever the function raised.
         """
-        call: LentCall[Result] = LentCall(self, asyncio.get_running_loop(), where, seconds, budget, self._grace)
-        return call.attempt(function)
+        call: LentCall[Result] = LentCall(asyncio.get_running_loop(), where, seconds, budget, self._grace)
+        return call.attempt(self, function)
 
     async def finish(self, call: Call[Result]) -> Result:
         """Awaits a call that was begun. Cancelling this, and what it raises, is as with `call`."""

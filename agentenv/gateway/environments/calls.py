@@ -99,18 +99,20 @@ class EnvironmentCalls:
                 await self.close(env)
             raise
 
-    def begin_step(self, env: Env, action: Action) -> Call[Stepped]:
+    def budget(self) -> Budget:
+        """The clock of one session's steps; they may take as long as they like all together."""
+        return Budget(self._limits.clock, math.inf)
+
+    def begin_step(self, env: Env, action: Action, budget: Budget) -> Call[Stepped]:
         """Begins a step, which `finish_step` must be awaited for."""
-        budget = Budget(self._limits.clock, math.inf)
         return self._limits.begin(lambda: self._take(env, action), self._step, self._config.environment_timeout, budget)
 
-    def attempt_step(self, env: Env, action: Action) -> Stepped | LentCall[Stepped]:
+    def attempt_step(self, env: Env, action: Action, budget: Budget) -> Stepped | LentCall[Stepped]:
         """Takes a step in the current task, as far as it comes without waiting; see `Limits.attempt`.
 
         Raises:
             BoundaryError: it failed already.
         """
-        budget = Budget(self._limits.clock, math.inf)
         with boundary(Boundary.ENVIRONMENT, self._step):
             return self._limits.attempt(
                 lambda: self._take(env, action), self._step, self._config.environment_timeout, budget
@@ -150,7 +152,7 @@ class EnvironmentCalls:
 
     async def _call(self, function: Callable[[], Awaitable[Result]], where: str, seconds: float) -> Result:
         with boundary(Boundary.ENVIRONMENT, where):
-            return await self._limits.call(function, where, seconds, Budget(self._limits.clock, math.inf))
+            return await self._limits.call(function, where, seconds, self.budget())
 
 
 def _own_seed(env: Env) -> int | None:

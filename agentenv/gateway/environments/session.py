@@ -57,6 +57,7 @@ class EnvironmentSession:
     __slots__ = (
         "_answered",
         "_asked",
+        "_budget",
         "_call",
         "_calls",
         "_env",
@@ -81,6 +82,7 @@ class EnvironmentSession:
         self.id = id
         self._epoch = epoch
         self._calls = calls
+        self._budget = calls.budget()
         self._env: Env | None = opened.env
         self._tools: tuple[ToolSpec, ...] = opened.observation.tools
         self._asked = ""
@@ -129,9 +131,9 @@ class EnvironmentSession:
         env = self._playable(turn)
         message = _assistant_message(request.get("message"))
         if not lend or self._waits:  # an environment that had to wait before is given a task at once
-            return self._go_on(self._calls.begin_step(env, Action(message)), asked, message, deliver)
+            return self._go_on(self._calls.begin_step(env, Action(message), self._budget), asked, message, deliver)
         try:
-            begun = self._calls.attempt_step(env, Action(message))
+            begun = self._calls.attempt_step(env, Action(message), self._budget)
             if not isinstance(begun, LentCall):
                 return self._accept(asked, message, *begun)
         except Exception as error:
