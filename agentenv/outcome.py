@@ -5,8 +5,6 @@ This short module is the only place that turns an exception into a status. A fai
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -101,8 +99,7 @@ class Failure:
         return _ERROR_OF[self.boundary](self.message)
 
 
-@contextlib.contextmanager
-def boundary(side: Boundary, where: str) -> Iterator[None]:
+class boundary:
     """Blames every ordinary exception of the block on `side`, unless it already names its own boundary.
 
     Cancellation and `KeyboardInterrupt` pass through. A `TimeoutError` is blamed on the clock.
@@ -113,14 +110,22 @@ def boundary(side: Boundary, where: str) -> Iterator[None]:
     ...
     agentenv.errors.VerifierError: my-env.correct raised ZeroDivisionError: division by zero
     """
-    try:
-        yield
-    except BoundaryError:
-        raise
-    except TimeoutError as error:
-        raise EpisodeTimeout(f"{where} timed out{_detail(error)}") from error
-    except Exception as error:
-        raise _ERROR_OF[side](f"{where} raised {type(error).__name__}{_detail(error)}") from error
+
+    __slots__ = ("_side", "_where")
+
+    def __init__(self, side: Boundary, where: str) -> None:
+        self._side = side
+        self._where = where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, BoundaryError):
+            return
+        if isinstance(error, TimeoutError):
+            raise EpisodeTimeout(f"{self._where} timed out{_detail(error)}") from error
+        raise _ERROR_OF[self._side](f"{self._where} raised {type(error).__name__}{_detail(error)}") from error
 
 
 def classify(error: BaseException, where: str) -> Failure:

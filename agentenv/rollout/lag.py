@@ -70,6 +70,11 @@ class _Sample:
     code: str
 
     @property
+    def runner(self) -> tuple[asyncio.Task[object] | None, Culprit | None]:
+        """Who ran: a task for a call, of which it may run many in turn."""
+        return self.task, self.culprit
+
+    @property
     def where(self) -> str | None:
         if self.culprit is not None:
             return self.culprit.where
@@ -162,12 +167,12 @@ class LoopMonitor:
 
 
 def _blame(samples: list[_Sample], seconds: float) -> _Sample | None:
-    """A sample of the task that was seen running for that long. Many tasks in turn are overload and nobody's fault."""
+    """A sample of the call or task that was seen running for that long. Many in turn are nobody's fault: overload."""
     if not samples:
         return None
-    task = Counter(sample.task for sample in samples).most_common(1)[0][0]
-    own = [sample for sample in samples if sample.task is task]
-    return own[0] if task is not None and own[-1].time - own[0].time >= seconds else None
+    runner = Counter(sample.runner for sample in samples).most_common(1)[0][0]
+    own = [sample for sample in samples if sample.runner == runner]
+    return own[0] if own[0].task is not None and own[-1].time - own[0].time >= seconds else None
 
 
 def _describe(frame: FrameType | None) -> str:

@@ -1,4 +1,4 @@
-"""Deadlines for calls to code that is not ours: every one in a task of its own, none awaited for ever."""
+"""Deadlines for calls to code that is not ours: none awaited for ever, none in a task that others depend on."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import ContextVar
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, Self, TypeVar
 
 from agentenv.clock import CLOCK
 from agentenv.errors import EpisodeTimeout
@@ -18,6 +20,7 @@ from agentenv.rollout.lag import LoopMonitor, Stall
 Result = TypeVar("Result")
 
 _LOG = logging.getLogger("agentenv.rollout")
+_CANCELLED_ITSELF = "it raised CancelledError although nobody had cancelled it"
 _CURRENT: ContextVar[Call[Any] | None] = ContextVar("agentenv_rollout_call", default=None)
 
 
@@ -39,12 +42,13 @@ class Budget:
         seconds: how much there is.
     """
 
-    __slots__ = ("_charged", "_deadline", "clock", "seconds", "stalls")
+    __slots__ = ("_charged", "clock", "deadline", "seconds", "stalls")
 
     def __init__(self, clock: LoopMonitor, seconds: float) -> None:
         self.clock = clock
         self._charged = 0.0
-        self._deadline = clock.now() + seconds
+        self.deadline = clock.now() + seconds
+        """When it will be spent, on its own clock."""
         self.seconds = seconds
         self.stalls: list[Stall] = []
         """The stalls this episode caused itself; they do count against it."""
@@ -60,7 +64,7 @@ class Budget:
     @property
     def left(self) -> float:
         """Seconds left; negative when overdrawn."""
-        return self._deadline - self.now()
+        return self.deadline - self.now()
 
     def charge(self, stall: Stall) -> None:
         self._charged += stall.seconds
@@ -85,32 +89,43 @@ class Call(Generic[Result]):
         "whole",
     )
 
+    task: asyncio.Task[Any]
+    """Ends as the call does."""
+
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        function: Callable[[], Awaitable[Result]],
-        where: str,
-        seconds: float,
-        budget: Budget,
-        grace: float,
+        self, loop: asyncio.AbstractEventLoop, where: str, seconds: float, budget: Budget, grace: float
     ) -> None:
+        now = budget.now()
+        if budget.deadline <= now:
+            raise OutOfTime(f"{where} was not begun: {_spent(budget)}", StopReason.EPISODE_TIMEOUT)
         self.seconds = seconds
-        self.whole = (left := budget.left) < seconds
+        self.whole = budget.deadline < now + seconds
         """Whether what is left of the budget, and not the call's own limit, will cut it off."""
-        seconds = min(seconds, left)
         self._loop = loop
         self._grace = grace
-        self._deadline = budget.now() + seconds
+        self._deadline = budget.deadline if self.whole else now + seconds
         self.where = where
         self.budget = budget
         self.expired = False
         self.abandoned = False
-        self.over: asyncio.Future[None] = loop.create_future()
-        context = contextvars.copy_context()  # the caller goes on to do other things than this call
+
+    def context(self) -> contextvars.Context:
+        """A context that knows whose it is. A copy: the caller goes on to do other things than this call."""
+        context = contextvars.copy_context()
         context.run(self._mark)
-        self.task: asyncio.Task[Result] = loop.create_task(self._run(function), name=where, context=context)
-        self.task.add_done_callback(self._on_done, context=context)
-        self._timer = loop.call_later(seconds, self._on_deadline)
+        return context
+
+    def start(self, function: Callable[[], Awaitable[Result]]) -> None:
+        """Runs the call in a task of its own."""
+        context = self.context()
+        self.over: asyncio.Future[None] = self._loop.create_future()
+        self.watch(self._loop.create_task(self._run(function), name=self.where, context=context), context)
+
+    def watch(self, task: asyncio.Task[Any], context: contextvars.Context) -> None:
+        """Makes `task` the call's own, and lets the time run."""
+        self.task = task
+        task.add_done_callback(self._on_done, context=context)
+        self._timer = self._loop.call_later(self._deadline - self.budget.now(), self._on_deadline)
 
     def _mark(self) -> None:
         _CURRENT.set(self)
@@ -144,9 +159,17 @@ class Call(Generic[Result]):
             self.over.set_result(None)
 
     def settle(self) -> None:
-        """Ends the bookkeeping; `expired` is final afterwards."""
+        """Ends the bookkeeping."""
         self._timer.cancel()
-        self.expired = self.expired or self.budget.now() > self._deadline
+
+    def check_time(self) -> None:
+        """Raises `OutOfTime` for a call that is over, and was not in time."""
+        if not self.expired and self.budget.now() <= self._deadline:
+            return
+        self.expired = True
+        if self.whole:
+            raise OutOfTime(f"{self.where} was cut off: {_spent(self.budget)}", StopReason.EPISODE_TIMEOUT)
+        raise OutOfTime(f"{self.where} gave no answer in {self.seconds:g} s", StopReason.CALL_TIMEOUT)
 
     def _on_done(self, task: asyncio.Task[Any]) -> None:
         _retrieve(task)
@@ -162,6 +185,70 @@ class Call(Generic[Result]):
         self.stop()
 
 
+class LentCall(Call[Result]):
+    """A call that runs in its caller's task. The caller parts with the task when the call has to wait, not before."""
+
+    __slots__ = ("_awaited", "_context", "_coroutine", "_limits")
+
+    def attempt(self, limits: Limits, function: Callable[[], Awaitable[Result]]) -> Result | LentCall[Result]:
+        """See `Limits.attempt`."""
+        self._limits = limits
+        self._context = self.context()
+        task = asyncio.current_task(self._loop)
+        assert task is not None, "only a task can be lent"
+        cancelled = task.cancelling()
+        error: BaseException | None = None
+        self._coroutine: Coroutine[Any, Any, Any] = _contain(function)
+        try:
+            self._awaited = self._advance(self._coroutine.send, None)
+        except StopIteration as end:
+            result: Result = end.value
+        except (Exception, asyncio.CancelledError) as raised:
+            error = raised
+        else:
+            return self._keep(task)
+        if task.cancelling() != cancelled:  # by the call itself: it shall end as one in a task of its own would
+            self._coroutine, self._awaited = asyncio.sleep(0), None
+            return self._keep(task)
+        del self._context  # it knows this call, and the two would keep each other
+        self.check_time()
+        if isinstance(error, asyncio.CancelledError):
+            raise RuntimeError(_CANCELLED_ITSELF) from error
+        if error is not None:
+            raise error
+        return result
+
+    @types.coroutine
+    def rest(self) -> Generator[Any, Any, Result]:
+        """Goes on where the call had to wait: for the task that was lent, which has nothing else to do any more."""
+        try:
+            while True:
+                try:
+                    resume = partial(self._coroutine.send, (yield self._awaited))
+                except BaseException as error:
+                    resume = partial(self._coroutine.throw, error)
+                try:
+                    self._awaited = self._advance(resume)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]
+        finally:
+            del self._context
+            if not self.over.done():
+                self.over.set_result(None)
+
+    def _keep(self, task: asyncio.Task[Any]) -> Self:
+        self.over = self._loop.create_future()
+        self.watch(task, self._context)
+        return self
+
+    def _advance(self, resume: Callable[..., Any], *arguments: Any) -> Any:
+        self._limits.at_work = self
+        try:
+            return self._context.run(resume, *arguments)
+        finally:
+            self._limits.at_work = None
+
+
 class Limits:
     """Runs calls under deadlines on one event loop, and keeps account of those that would not stop.
 
@@ -174,6 +261,8 @@ class Limits:
         self.clock = LoopMonitor(stall_threshold, self._culprit_of)
         self.abandoned: list[str] = []
         """Every call given up on because it ignored cancellation, by name, oldest first."""
+        self.at_work: Call[Any] | None = None
+        """The call that has the event loop at this moment, if it is in a task that was lent to it."""
         self._grace = cancel_grace
 
     async def call(
@@ -198,13 +287,31 @@ class Limits:
         Raises:
             OutOfTime: there is nothing left of the budget.
         """
-        if budget.left <= 0:
-            raise OutOfTime(f"{where} was not begun: {_spent(budget)}", StopReason.EPISODE_TIMEOUT)
-        return Call(asyncio.get_running_loop(), function, where, seconds, budget, self._grace)
+        call: Call[Result] = Call(asyncio.get_running_loop(), where, seconds, budget, self._grace)
+        call.start(function)
+        return call
+
+    def attempt(
+        self, function: Callable[[], Awaitable[Result]], where: str, seconds: float, budget: Budget
+    ) -> Result | LentCall[Result]:
+        """Runs a call here and now, as far as it comes without waiting; for calls that mostly need not wait.
+
+        Saved is a task with its timer and two turns of the loop. To the call it is all the same: the current task is
+        the task it runs in from its beginning to its end.
+
+        Returns:
+            The result. Or, where the call has to wait, the call: the current task is then the call's and must end
+            with `return await call.rest()`, while another one awaits `finish(call)`.
+
+        Raises:
+            OutOfTime: there is nothing left of the budget, or the call took too long.
+            Exception: whatever the function raised.
+        """
+        call: LentCall[Result] = LentCall(asyncio.get_running_loop(), where, seconds, budget, self._grace)
+        return call.attempt(self, function)
 
     async def finish(self, call: Call[Result]) -> Result:
         """Awaits a call that was begun. Cancelling this, and what it raises, is as with `call`."""
-        where, budget = call.where, call.budget
         try:
             await call.over
         except asyncio.CancelledError:
@@ -218,17 +325,15 @@ class Limits:
             call.settle()
             if call.abandoned:
                 self._let_go(call)
-        if call.expired:
-            if call.whole:
-                raise OutOfTime(f"{where} was cut off: {_spent(budget)}", StopReason.EPISODE_TIMEOUT)
-            raise OutOfTime(f"{where} gave no answer in {call.seconds:g} s", StopReason.CALL_TIMEOUT)
+        call.check_time()
         if call.task.cancelled():
-            raise RuntimeError("it raised CancelledError although nobody had cancelled it")
-        return call.task.result()
+            raise RuntimeError(_CANCELLED_ITSELF)
+        result: Result = call.task.result()
+        return result
 
     def _culprit_of(self, task: asyncio.Task[Any]) -> Call[Any] | None:
         """The call to charge; another engine's on the same loop is charged by that engine."""
-        call = call_of(task)
+        call = self.at_work or call_of(task)
         return call if call is not None and call.budget.clock is self.clock else None
 
     def _let_go(self, call: Call[Any]) -> None:
