@@ -38,7 +38,6 @@ class Caller:
         self.router = router
         self.statistics = statistics
         total, connect = config.request_seconds, config.connect_seconds
-        self.whole_timeout = aiohttp.ClientTimeout(total=total, sock_connect=connect)
         self.stream_timeout = aiohttp.ClientTimeout(total=total, sock_connect=connect, sock_read=config.idle_seconds)
 
     async def answer(self, http: web.BaseRequest, session: Session, dialect: Dialect, raw: bytes) -> web.StreamResponse:
@@ -211,19 +210,19 @@ class _Exchange:
         question, caller, plan = self.question, self.caller, self._exact
         path, body = self._request(replica, stream=False)
         try:
-            async with caller.router.post(replica, path, body, caller.whole_timeout) as upstream:
-                raw = await upstream.read()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            upstream = await caller.router.post(replica, path, body, caller.config.request_seconds)
+        except OSError as error:
             raise unreachable(error, replica, caller.config.request_seconds) from error
+        raw, headers = upstream.body, upstream.headers
         if upstream.status != 200:
-            raise refusal(replica, upstream, raw, question)
+            raise refusal(replica, upstream.status, headers, raw, question)
         try:
             reply = loads(raw)
-            read = read_answer(reply, upstream.headers, chat=question.chat and plan is None, version=self.version)
+            read = read_answer(reply, headers, chat=question.chat and plan is None, version=self.version)
             if plan is not None:
                 alternatives = int(question.body.get("top_logprobs") or 0)
                 reply = chat_answer(reply, await self._message(plan, reply, replica), top_logprobs=alternatives)
-                read = read_answer(reply, upstream.headers, chat=True, version=self.version)
+                read = read_answer(reply, headers, chat=True, version=self.version)
         except (ValueError, NotAnAnswer) as error:
             raise unusable(f"the answer of {replica.url} cannot be used: {error}", raw) from None
         return reply, read
@@ -242,9 +241,9 @@ class _Exchange:
         question, caller = self.question, self.caller
         path, body = self._request(replica, stream=True)
         try:
-            async with caller.router.post(replica, path, body, caller.stream_timeout) as upstream:
+            async with caller.router.stream(replica, path, body, caller.stream_timeout) as upstream:
                 if upstream.status != 200:
-                    raise refusal(replica, upstream, await upstream.read(), question)
+                    raise refusal(replica, upstream.status, upstream.headers, await upstream.read(), question)
                 if upstream.content_type != "text/event-stream":
                     raise unusable(f"{replica.url} answered no stream", await upstream.read())
                 return await self._pass_on(upstream, replica)
