@@ -171,6 +171,7 @@ def test_logprobs_come_in_the_chat_form() -> None:
     assert plain == {"content": [entry | {"top_logprobs": []}]}
     top = chat_answer(completion(logprobs=given), message, top_logprobs=1)["choices"][0]["logprobs"]
     assert top == {"content": [entry | {"top_logprobs": [entry]}]}
+    assert chat_answer(completion(logprobs=given), message, top_logprobs=None)["choices"][0]["logprobs"] is None
 
 
 def test_a_canonical_prompt_knows_its_continuations_but_for_the_last_few_ids() -> None:
@@ -280,7 +281,7 @@ async def test_a_session_of_two_turns_is_remembered_in_two_thousand_bytes() -> N
     async def session() -> Conversations:
         conversations = Conversations()
         for messages in ([system, user], [system, user, ANSWER, result]):
-            plan = await conversations.plan(messages, (), {}, renderer)
+            (plan,) = [plan async for plan in conversations.plans(messages, (), {}, renderer)]
             conversations.learn(plan, ANSWER, tokens, "tool_calls")
         return conversations
 
