@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agentenv.gateway.calls import Continuation, ForkReason
@@ -423,6 +423,9 @@ arguments = st.dictionaries(
 layouts = st.sampled_from([(",", ":"), (", ", ": "), (" ,", " :")])
 
 
+@example(
+    [("", {}, (",", ":"), "", 0), ("", {"b": "<", "a": ">"}, (",", ":"), "", 0), ("", {}, (",", ":"), "", 0)], HERMES
+)
 @settings(max_examples=60)
 @given(
     st.lists(

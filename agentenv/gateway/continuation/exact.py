@@ -42,7 +42,9 @@ WINDOW = 4
 and context for decoders that look at the token before."""
 
 _NO_CHARACTER = "\ufffd"
-_TAG = re.compile(r"</?[^<>\s]{1,40}>|\[/?[A-Z_]{2,40}\]")
+_TAG = re.compile(r"</?[^<>\s\"]{1,40}>|\[/?[A-Z_]{2,40}\]")
+"""What a template or parser may take for markup. No quotation marks: `<` and `>` in two strings of JSON are no tag,
+with or without a space between the strings."""
 
 
 class SampledTokens(Protocol):
