@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import tracemalloc
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +25,7 @@ from agentenv.gateway.continuation import (
 from agentenv.gateway.continuation.canonical import canonical, chain, holds_media, listing, reading
 from agentenv.gateway.continuation.completions import completion_body, only_chat_can
 from agentenv.gateway.continuation.exact import CanonicalPrompt, pack
+from agentenv.gateway.wirejson import spelling
 from agentenv.messages import Wire
 
 
@@ -78,6 +80,26 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )
+
+
+telling_values = st.recursive(
+    st.sampled_from([2**64, 2**64 + 1, -(2**63) - 1, 2**53, float(2**64), 1, 1.0, 0.5, True, None, "1", "\ud800", "é"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    max_leaves=3,
+)
+
+
+@given(telling_values, telling_values)
+def test_arguments_have_one_spelling_exactly_where_they_are_equal(one: Any, other: Any) -> None:
+    equal = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert (spelling(json.dumps(one)) == spelling(json.dumps(other))) == equal
+    assert spelling(json.dumps(one, indent=1)) == spelling(json.dumps(one))
+    assert isinstance(one, str) or spelling(one) == spelling(json.dumps(one))
+
+
+@pytest.mark.parametrize("text", ["NaN", "[1e400]", "{", "", "[" * 100_000, "[" * 2000 + "]" * 2000])
+def test_arguments_that_are_hardly_json_have_a_spelling_too(text: str) -> None:
+    assert spelling(text) == spelling(text)
 
 
 @given(
