@@ -15,6 +15,8 @@ from agentenv.learn.setting import Setting
 from agentenv.policy.contract import Sampling
 from agentenv.threads import THREADS
 
+Weights = dict[str, torch.Tensor]
+
 
 class Evaluations:
     """Evaluates one version at a time, beside training where that is asynchronous.
@@ -57,9 +59,13 @@ class Evaluations:
         wanted = iteration == config.iterations or iteration % config.evaluation.every == 0
         return wanted and self.evaluated < iteration
 
-    def begin(self, iteration: int, model: Any, tasks: asyncio.TaskGroup) -> None:
-        """Evaluates what is being served, the weights after `iteration`, which `model` holds until this returns."""
-        weights = _copy(model)
+    async def begin(self, iteration: int, model: Any, tasks: asyncio.TaskGroup, *, model_changes: bool) -> None:
+        """Starts to evaluate what is being served, the weights after `iteration`, which `model` holds for now.
+
+        Args:
+            tasks: where the evaluation runs. model_changes: whether `model` may get others before it has ended.
+        """
+        weights = await THREADS.run(lambda: _copy(model)) if model_changes else None
         self._running = tasks.create_task(self._evaluate(iteration, model, weights), name="agentenv-evaluation")
 
     async def ended(self) -> None:
@@ -67,7 +73,7 @@ class Evaluations:
         if self._running is not None:
             await self._running
 
-    async def _evaluate(self, iteration: int, model: Any, weights: dict[str, torch.Tensor]) -> None:
+    async def _evaluate(self, iteration: int, model: Any, weights: Weights | None) -> None:
         setting, config = self._setting, self._setting.config
         evaluation = await evaluate(
             setting.spec,
@@ -89,10 +95,10 @@ class Evaluations:
         setting.tell(Evaluated(iteration, evaluation, best))
 
 
-def _copy(model: Any) -> dict[str, torch.Tensor]:
+def _copy(model: Any) -> Weights:
     """The weights in main memory, where later updates do not reach them; tied ones stay one tensor."""
     copies: dict[tuple[int, torch.Size], torch.Tensor] = {}
-    weights: dict[str, torch.Tensor] = {}
+    weights: Weights = {}
     for name, tensor in model.state_dict().items():
         place = (tensor.data_ptr(), tensor.shape)
         if place not in copies:

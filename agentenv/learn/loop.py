@@ -188,7 +188,7 @@ class _Run:
     async def _evaluate(self, tasks: asyncio.TaskGroup, *, wait: bool) -> None:
         """Begins the evaluation of the weights being served where it is due, and waits for it if told to."""
         if self._evaluations.due(self._iteration) and not self._evaluations.reached:
-            self._evaluations.begin(self._iteration, self._learner.model, tasks)
+            await self._evaluations.begin(self._iteration, self._learner.model, tasks, model_changes=not wait)
         if wait:
             await self._evaluations.ended()
 

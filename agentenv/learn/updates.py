@@ -10,6 +10,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from agentenv.learn.errors import LearnError
+
 
 @dataclass(frozen=True, slots=True)
 class LoggedUpdate:
@@ -27,9 +29,18 @@ class UpdateLog:
         self._path = path
 
     def append(self, update: LoggedUpdate) -> None:
-        """Writes one line; when this returns it survives the death of the process."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(update)) + "\n")
+        """Writes one line; when this returns it survives the death of the process.
+
+        Raises:
+            LearnError: the file cannot be written.
+        """
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(update)) + "\n")
+        except OSError as error:
+            raise LearnError(
+                f"{self._path} cannot be written ({error}); update {update.iteration} was not begun"
+            ) from error
 
     def after(self, iteration: int) -> list[LoggedUpdate]:
         """The updates after that iteration. A line that was torn by the death of its writer is removed."""

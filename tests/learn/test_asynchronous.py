@@ -19,6 +19,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from agentenv.episode import Episode  # noqa: E402
+from agentenv.learn.checkpoints import Checkpoints  # noqa: E402
 from agentenv.learn.config import TrainConfig  # noqa: E402
 from agentenv.learn.errors import DivergedError  # noqa: E402
 from agentenv.learn.events import EpisodeFinished, IterationFinished, TrainEvent  # noqa: E402
@@ -98,6 +99,29 @@ class Watch:
             self.seen.set()
 
 
+class PerfectAt(HeldUp):
+    """Evaluates to 1 with the weights of `version`, and to 0 with any others; remembers what was published."""
+
+    def __init__(
+        self, version: int, folder: Path, held: Callable[[Sequence[Message], Sampling, Session], bool]
+    ) -> None:
+        super().__init__(folder, held)
+        self.published: dict[int, Any] = {}
+        self._perfect = version
+
+    async def publish(self, weights: Mapping[str, Any], version: int) -> None:
+        await super().publish(weights, version)
+        self.published[version] = self.weights().clone()
+
+    async def complete(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], sampling: Sampling, session: Session
+    ) -> Completion:
+        completion = await super().complete(messages, tools, sampling, session)
+        if sampling.temperature == 0.0:
+            return Completion(assistant(messages[0].text if self.version == self._perfect else "h"))
+        return completion
+
+
 # --------------------------------------------------------------------------- the synchronous loop
 
 
@@ -164,16 +188,16 @@ async def test_the_learner_does_not_wait_for_the_slowest_group_which_is_trained_
     assert sorted(number for update in updates for number in update) == list(range(8))
 
 
-def everything_of_two_updates() -> Watch:
-    """All episodes of the first four groups have ended."""
+def groups_have_ended(count: int) -> Watch:
+    """Sees that all episodes of so many groups have ended."""
     ended: list[TrainEvent] = []
 
-    def eighth(event: TrainEvent) -> bool:
+    def the_last(event: TrainEvent) -> bool:
         if isinstance(event, EpisodeFinished):
             ended.append(event)
-        return len(ended) == 8
+        return len(ended) == count * 2
 
-    return Watch(eighth)
+    return Watch(the_last)
 
 
 async def test_rollouts_do_not_wait_for_training(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +211,7 @@ async def test_rollouts_do_not_wait_for_training(start: Path, tmp_path: Path, mo
         return plain(self, episodes, iteration)
 
     monkeypatch.setattr(Learner, "learn", learn)
-    ahead = everything_of_two_updates()
+    ahead = groups_have_ended(4)
     async with asyncio.timeout(GUARD):
         running = asyncio.create_task(run(start, tmp_path / "run", ahead, policy, staleness=1, **SMALL))
         await ahead.seen.wait()
@@ -211,7 +235,7 @@ async def test_rollouts_do_not_wait_for_publishing(start: Path, tmp_path: Path) 
     later = seeds_of(2, config(**SMALL)) | seeds_of(3, config(**SMALL))
     policy = SlowToPublish(start, lambda messages, sampling, session: session.seed in later)
     policy.delivered = asyncio.Event()
-    ahead = everything_of_two_updates()
+    ahead = groups_have_ended(4)
     async with asyncio.timeout(GUARD):
         running = asyncio.create_task(run(start, tmp_path / "run", ahead, policy, staleness=1, **SMALL))
         await ahead.seen.wait()
@@ -267,7 +291,7 @@ async def test_no_group_begins_further_ahead_than_staleness_allows(start: Path, 
 async def test_training_goes_on_beside_an_evaluation_but_the_weights_stay_until_it_has_ended(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    policy = HeldUp(start, lambda messages, sampling, session: sampling.temperature == 0.0 and policy.version == 1)
+    policy = PerfectAt(1, start, lambda _, sampling, __: sampling.temperature == 0.0 and policy.version == 1)
     learnt, plain, loop = asyncio.Event(), Learner.learn, asyncio.get_running_loop()
 
     def learn(self: Learner, episodes: Sequence[Episode], iteration: int) -> Learned:
@@ -278,10 +302,12 @@ async def test_training_goes_on_beside_an_evaluation_but_the_weights_stay_until_
 
     monkeypatch.setattr(Learner, "learn", learn)
     changes = SMALL | {"evaluation": {"every": 1, "tasks": 2}}
+    admitted = groups_have_ended(6)  # the fifth and sixth may begin when the first update is published
     async with asyncio.timeout(GUARD):
-        running = asyncio.create_task(run(start, tmp_path / "run", policy=policy, staleness=1, **changes))
+        running = asyncio.create_task(run(start, tmp_path / "run", admitted, policy, staleness=1, **changes))
         await policy.asked.wait()
-        await learnt.wait()  # the second update was made from rollouts while the first was being evaluated
+        await admitted.seen.wait()
+        await learnt.wait()
         for _ in range(10):
             await asyncio.sleep(0)
         assert policy.version == 1
@@ -293,24 +319,28 @@ async def test_training_goes_on_beside_an_evaluation_but_the_weights_stay_until_
     with Journal.open(tmp_path / "run" / "journal.sqlite", create=False) as journal:
         assert {episode.key.iteration for episode in journal.episodes()} == {1, 2, 3, 4}
     # What was kept as the best is what was evaluated, not what the learner had made of it by then.
-    best = max(evaluations, key=lambda line: (line["reward"]["mean"], -line["iteration"]))
-    assert (result.best_iteration, result.best_reward) == (best["iteration"], best["reward"]["mean"])
-    again = DirectPolicy(result.best_folder)
-    assert await greedy_reward(again) == pytest.approx(result.best_reward)
+    assert [line["reward"]["mean"] for line in evaluations] == [0, 1, 0, 0, 0]
+    assert result.best_iteration == 1
+    assert torch.equal(DirectPolicy(result.best_folder).weights(), policy.published[1])
 
 
-async def greedy_reward(policy: DirectPolicy) -> float | None:
-    from agentenv.evaluate import evaluate
+async def test_rollouts_do_not_wait_for_a_checkpoint(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, may_save = Checkpoints.save, threading.Event()
 
-    wanted = config(**SMALL)
-    evaluation = await evaluate(
-        environment_spec(wanted),
-        policy,
-        tasks=2,
-        split="dev",
-        sampling=Sampling(temperature=0.0, max_tokens=wanted.max_tokens),
-    )
-    return evaluation.reward.mean
+    def save(self: Checkpoints, *arguments: Any) -> Path:
+        assert may_save.wait(GUARD)
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+    admitted = groups_have_ended(6)  # the fifth and sixth may begin when the first update is published
+    async with asyncio.timeout(GUARD):
+        changes = SMALL | {"checkpoint_every": 1}
+        running = asyncio.create_task(run(start, tmp_path / "run", admitted, staleness=1, **changes))
+        await admitted.seen.wait()
+        may_save.set()
+        await running
 
 
 # --------------------------------------------------------------------------- dynamic sampling
@@ -399,22 +429,11 @@ async def test_an_interrupt_leaves_no_task_behind_and_the_same_call_goes_on(star
     assert summary["cut"]["episodes"] == 0
 
 
-class PerfectFromVersionTwo(HeldUp):
-    """Evaluates to 0 before its second update and to 1 after it."""
-
-    async def complete(
-        self, messages: Sequence[Message], tools: Sequence[ToolSpec], sampling: Sampling, session: Session
-    ) -> Completion:
-        if sampling.temperature == 0.0:
-            return Completion(assistant(messages[0].text if self.version >= 2 else "h"))
-        return await super().complete(messages, tools, sampling, session)
-
-
 async def test_what_a_run_cut_off_when_it_reached_its_target_is_accounted_for(start: Path, tmp_path: Path) -> None:
     """Group 0 waits for its second turn when the run is over: its first turn was played for nothing."""
     changes = SMALL | {"evaluation": {"every": 1, "tasks": 2, "stop_at": 1.0}, "iterations": 9}
     slow = seeds_of(0, config(**changes))
-    policy = PerfectFromVersionTwo(start, lambda messages, _, session: session.seed in slow and len(messages) > 1)
+    policy = PerfectAt(2, start, lambda messages, _, session: session.seed in slow and len(messages) > 1)
     async with asyncio.timeout(GUARD):
         result, _ = await run(start, tmp_path / "run", policy=policy, staleness=2, **changes)
     assert (result.best_iteration, result.best_reward) == (2, 1.0)
