@@ -40,7 +40,11 @@ class Tested:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeFinished:
-    """One training episode of `iteration`; `done` of `planned` are finished."""
+    """One training episode, while those of `iteration` are gathered.
+
+    `done` have finished since the iteration before took its own; more than `planned` where rollouts run ahead or
+    groups are dropped.
+    """
 
     iteration: int
     done: int

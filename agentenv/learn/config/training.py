@@ -138,7 +138,8 @@ class TrainConfig(Strict):
         checkpoint_every: iterations between two checkpoints. A killed run takes what it has finished since the last
             one from its journal.
         staleness: η, how many updates the rollouts may be ahead of the weights that sampled them: with 0 the two take
-            turns, above they overlap (AReaL, https://arxiv.org/abs/2505.24298, section 5.1).
+            turns, above they overlap (AReaL, https://arxiv.org/abs/2505.24298, section 5.1). It bounds who may begin:
+            a group that takes long is trained on when it ends, with tokens that may be older.
         advantage, loss: the algorithm. critic: for the advantages that need one. groups: selection and shaping.
         imitation: phases of imitating the run's own successes; none by default.
         warmup: `None` starts from the model as it is. final_test: `None` ends without a test.
