@@ -10,9 +10,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agentenv.evaluate import Evaluation
 from agentenv.learn.events import (
+    AlarmRaised,
     CheckpointSaved,
     EpisodeFinished,
     Evaluated,
+    Imitated,
     IterationFinished,
     RunStarted,
     Tested,
@@ -55,6 +57,12 @@ class TrainingView:
                 self._warm_up(event)
             case EpisodeFinished():
                 self._episode(event)
+            case AlarmRaised():
+                self._say(f"{event.alarm.action.upper():>5}  {event.alarm.name}: {event.alarm.message}", style="yellow")
+            case Imitated():
+                self._say(
+                    f"imitation after {event.iteration}: {event.rows} rows of the run's own successes", style="bold"
+                )
             case IterationFinished():
                 self._iteration(event)
             case Evaluated():

@@ -45,6 +45,10 @@ class Settled:
     def __contains__(self, number: int) -> bool:
         return number < self.below or number in self.beyond
 
+    def __iter__(self) -> Iterator[int]:
+        yield from range(self.below)
+        yield from sorted(self.beyond)
+
     def add(self, numbers: Iterable[int]) -> None:
         """Settles groups.
 

@@ -22,12 +22,13 @@ from agentenv.learn.accounting import Ledger
 from agentenv.learn.buffer import Settled
 from agentenv.learn.checkpoints import Progress
 from agentenv.learn.config import TrainConfig
+from agentenv.learn.config.alarms import AlarmAction
 from agentenv.learn.evaluations import Evaluations
-from agentenv.learn.events import CheckpointSaved, IterationFinished, TrainEvent, TrainResult
+from agentenv.learn.events import AlarmRaised, CheckpointSaved, Imitated, IterationFinished, TrainEvent, TrainResult
 from agentenv.learn.groups import Batch, GroupRequests
 from agentenv.learn.learner import Learned
 from agentenv.learn.metrics import IterationMetrics, Seconds, as_values
-from agentenv.learn.replayed import cut_off, replayed
+from agentenv.learn.replayed import cut_off, replayed, scored_in
 from agentenv.learn.rollouts import Rollouts
 from agentenv.learn.setting import ACCOUNTING, JOURNAL, UPDATES, Setting, claim_run_folder, environment_spec
 from agentenv.learn.starting import Started, start
@@ -93,6 +94,7 @@ class _Run:
         self._evaluations = Evaluations(setting, self._checkpoints, self._metrics, self._writing, progress)
         self._clock = _Stopwatch()
         self._saved: Path | None = None
+        self._stopped: str | None = None
 
     async def finish(self) -> TrainResult:
         """Makes the updates that are left, and the tests before and after them."""
@@ -115,13 +117,14 @@ class _Run:
             best_iteration=best_iteration,
             best_reward=self._evaluations.best_reward,
             last_folder=last,
+            stopped=self._stopped,
             before=before,
             after=None if test is None else await test.after(best_iteration, best_folder),
         )
 
     @property
     def _over(self) -> bool:
-        return self._iteration >= self._config.iterations or self._evaluations.reached
+        return self._iteration >= self._config.iterations or self._evaluations.reached or self._stopped is not None
 
     @property
     def _overlaps(self) -> bool:
@@ -151,6 +154,9 @@ class _Run:
         """One update: after it its weights are being served, its metrics are on disk, and admission is open."""
         iteration, waited = self._iteration + 1, self._clock.lap()
         learned = await self._learn(batch, iteration)
+        self._heed(learned, iteration)
+        if iteration in self._config.imitation.after:
+            await self._imitate(batch, iteration)
         await self._evaluations.ended()  # its figure belongs to the weights before these
         self._clock.lap()
         await self._setting.policy.publish(self._learner.model.state_dict(), iteration)
@@ -184,6 +190,20 @@ class _Run:
             self._learner.stop()
             raise
         return learned
+
+    def _heed(self, learned: Learned, iteration: int) -> None:
+        """Tells of the alarms an update raised, and notes the one that ends the run."""
+        for alarm in learned.raised:
+            self._setting.tell(AlarmRaised(iteration, alarm))
+            if alarm.action is AlarmAction.STOP:
+                self._stopped = f"{alarm.name}: {alarm.message}"
+
+    async def _imitate(self, batch: Batch, iteration: int) -> None:
+        """A supervised phase on the successes of all groups that updates have had so far, this one's included."""
+        numbers = sorted([*self._settled, *(group.number for group in batch.drawn)])
+        episodes = await scored_in(numbers, self._requests, self._setting.journal)
+        rows: int = await THREADS.run(lambda: self._learner.imitate(episodes, iteration))
+        self._setting.tell(Imitated(iteration, rows))
 
     async def _evaluate(self, tasks: asyncio.TaskGroup, *, wait: bool) -> None:
         """Begins the evaluation of the weights being served where it is due, and waits for it if told to."""

@@ -52,7 +52,8 @@ class IterationMetrics:
             the others begin rows of their own. departures: how their prompts departed (`agentenv.trajectory.Drift`).
         staleness_mean: weight versions between the sampling of a token and this update. staleness: tokens by them.
         bubble: share of the time since the last update in which the policy had nothing to do.
-        anchors, explained_variance, pretraining, kl_coefficient: see `Credit` and `Learned`.
+        anchors, explained_variance, pretraining, skipped, kl_coefficient: see `Credit` and `Learned`.
+        alarms: names of those that were raised.
         sampled_per_second: tokens over the time in which the policy had something to do.
         trained_per_second: tokens over the update's time.
     """
@@ -87,6 +88,8 @@ class IterationMetrics:
     anchors: int
     explained_variance: float
     pretraining: bool
+    skipped: bool
+    alarms: tuple[str, ...]
     kl_coefficient: float
     update: UpdateDiagnostics
     seconds: Seconds
@@ -148,6 +151,8 @@ class IterationMetrics:
             anchors=learned.credit.anchors,
             explained_variance=learned.explained_variance,
             pretraining=learned.pretraining,
+            skipped=learned.skipped,
+            alarms=tuple(alarm.name for alarm in learned.raised),
             kl_coefficient=learned.kl_coefficient,
             update=update,
             seconds=seconds,

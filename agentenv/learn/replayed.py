@@ -12,6 +12,7 @@ from agentenv.rollout import EpisodeRequest, Journal, RolloutEngine
 from agentenv.threads import THREADS
 
 _ENDED = frozenset(Status) - {Status.CANCELLED}
+_SCORED = frozenset(status for status in Status if status.scored)
 
 
 async def replayed(update: LoggedUpdate, requests: GroupRequests, journal: Journal, engine: RolloutEngine) -> Batch:
@@ -26,6 +27,14 @@ async def replayed(update: LoggedUpdate, requests: GroupRequests, journal: Journ
         return tuple(Group(number, tuple(found[request.key] for request in wanted[number])) for number in numbers)
 
     return Batch(groups(update.groups), groups(update.dropped))
+
+
+async def scored_in(numbers: Iterable[int], requests: GroupRequests, journal: Journal) -> list[Episode]:
+    """The scored episodes of these groups, in the order of their numbers and siblings."""
+    keys = [request.key for number in numbers for request in requests.of(number)]
+    iterations = {key.iteration for key in keys}
+    found: dict[EpisodeKey, Episode] = await THREADS.run(lambda: _last_attempts(journal, _SCORED, iterations))
+    return [found[key] for key in keys if key in found]
 
 
 async def cut_off(requests: Iterable[EpisodeRequest], journal: Journal) -> list[Episode]:

@@ -8,8 +8,11 @@ from typing import Any
 
 import torch
 
+from agentenv.env import Env
+from agentenv.errors import ConfigError
 from agentenv.learn.checkpoints import Checkpoints, Progress
 from agentenv.learn.config import WarmupConfig
+from agentenv.learn.config.advantage import Gigpo
 from agentenv.learn.events import CheckpointSaved, RunStarted, WarmupStep
 from agentenv.learn.learner import Learner
 from agentenv.learn.metrics import MetricsFile
@@ -19,6 +22,7 @@ from agentenv.learn.sources import TaskStream
 from agentenv.learn.supervised import SupervisedStep
 from agentenv.learn.warmup import warm_up
 from agentenv.threads import THREADS
+from agentenv.wrappers import Wrapper
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,19 @@ async def start(setting: Setting) -> Started:
 async def _tasks(setting: Setting) -> TaskStream:
     config, env = setting.config, setting.spec.make()
     try:
+        if isinstance(config.advantage, Gigpo) and not _names_states(env):
+            raise ConfigError(
+                f"gigpo compares steps that were taken in the same state, and {setting.spec.id} does not name its "
+                "states: give it a state_key(), or take process_supervision"
+            )
         return TaskStream(env.tasks(config.split), count=config.tasks_per_iteration, seed=config.seed)
     finally:
         await env.close()
+
+
+def _names_states(env: Env) -> bool:
+    inner = env.unwrapped if isinstance(env, Wrapper) else env
+    return type(inner).state_key is not Env.state_key
 
 
 async def _warm_up(setting: Setting, warmup: WarmupConfig, learner: Learner, checkpoints: Checkpoints) -> None:

@@ -11,6 +11,7 @@ from agentenv.learn.advantages.group_relative import Baseline
 from agentenv.learn.config import advantage as advantages
 from agentenv.learn.config import loss as losses
 from agentenv.learn.config.advantage import AdvantageConfig
+from agentenv.learn.config.alarms import AlarmsConfig
 from agentenv.learn.config.critic import CriticConfig
 from agentenv.learn.config.groups import GroupsConfig
 from agentenv.learn.config.loss import KlPlacement, LossConfig
@@ -143,6 +144,7 @@ class TrainConfig(Strict):
         advantage, loss: the algorithm. critic: for the advantages that need one. groups: selection and shaping.
         imitation: phases of imitating the run's own successes; none by default.
         warmup: `None` starts from the model as it is. final_test: `None` ends without a test.
+        alarms: what the run watches for.
         tracking: programs that get the numbers too, besides `metrics.jsonl`.
     """
 
@@ -167,6 +169,7 @@ class TrainConfig(Strict):
     imitation: ImitationPhase = ImitationPhase()
     evaluation: EvaluationConfig = EvaluationConfig()
     final_test: FinalTestConfig | None = None
+    alarms: AlarmsConfig = AlarmsConfig()
     tracking: tuple[Tracking, ...] = ()
     rollout: RolloutConfig = RolloutConfig()
 
