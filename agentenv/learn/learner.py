@@ -25,8 +25,9 @@ from agentenv.learn.diagnostics import UpdateDiagnostics
 from agentenv.learn.experience import Experience
 from agentenv.learn.filling import Scores, training_rows
 from agentenv.learn.losses import AdaptiveCoefficient
-from agentenv.learn.model import Forward
+from agentenv.learn.model import Forward, prepare, torch_device
 from agentenv.learn.objective import Objective
+from agentenv.learn.parallel import Parallel
 from agentenv.learn.pretraining import Pretraining
 from agentenv.learn.selection import select
 from agentenv.learn.streams import Stream, TokenRow
@@ -64,12 +65,13 @@ class Learner:
 
     Args:
         model: the policy's model, updated in place.
+        parallel: the processes that learn together; each calls the same methods with the same episodes.
     """
 
-    def __init__(self, model: Any, config: TrainConfig) -> None:
-        self.model = model
+    def __init__(self, model: Any, config: TrainConfig, parallel: Parallel | None = None) -> None:
+        self.model = prepare(model, config.learner)
         self._config = config
-        critic = None if config.critic is None else Critic(model, config.critic)
+        critic = None if config.critic is None else Critic(model, config.critic, config.learner.precision)
         self._trainer = Trainer(
             model,
             config.learner,
@@ -77,6 +79,7 @@ class Learner:
             temperature=config.temperature,
             critic=critic,
             critic_config=config.critic,
+            parallel=parallel,
         )
         kl = config.loss.kl
         self._reference: Forward | None = None
@@ -85,7 +88,7 @@ class Learner:
 
     def refer_to(self, reference: Any) -> None:
         """Measures divergence from this model, which stays as it is."""
-        self._reference = Forward(reference.eval())
+        self._reference = self._trainer.forward_of(reference.to(torch_device(self._config.learner.device)).eval())
 
     def learn(self, episodes: Sequence[Episode], iteration: int) -> Learned:
         """One update from an iteration's episodes, in their order; `iteration` counts from 1.
