@@ -31,7 +31,7 @@ class Critic(nn.Module):
         self._share_gradient = config.share_gradient
         self._precision = precision
         self.body: Any = None if self.shares_layers else copy.deepcopy(model.base_model)
-        self.head = nn.Linear(model.config.hidden_size, 1, device=parameter.device, dtype=torch.float32)
+        self.head = nn.Linear(model.config.hidden_size, 1, device=parameter.device, dtype=parameter.dtype)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -51,5 +51,5 @@ class Critic(nn.Module):
             )
         elif frozen_policy or not self._share_gradient:
             states = states.detach()
-        values: torch.Tensor = self.head(states.float())[:, 0]
+        values: torch.Tensor = self.head(states.to(self.head.weight.dtype))[:, 0]
         return values

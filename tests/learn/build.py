@@ -59,6 +59,11 @@ def gradient_of(model: Any, rows: Sequence[TrainingRow], loss: LossConfig | None
     return Gradient(torch.cat([states[index]["exp_avg"].flatten() for index in sorted(states)]) / 0.1, told.loss)
 
 
+def weights_of(model: Any) -> torch.Tensor:
+    """All parameters in one line."""
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
 def row(
     ids: Sequence[int],
     sampled: Sequence[int],

@@ -16,14 +16,10 @@ pytest.importorskip("transformers")
 from agentenv.learn.errors import DivergedError, InvalidRowError, UpdateStoppedError  # noqa: E402
 from agentenv.learn.losses import ppo_clip  # noqa: E402
 from agentenv.learn.streams import TrainingRow  # noqa: E402
-from tests.learn.build import VOCABULARY, gradient_of, logprobs_of, random_rows, row, tiny_model, trainer  # noqa: E402
+from tests.learn.build import VOCABULARY, gradient_of, logprobs_of, random_rows, row, tiny_model, trainer, weights_of  # noqa: E402
 
 IDS = [3, 5, 7, 9, 11]
 SAMPLED = [2, 4]
-
-
-def weights_of(model: Any) -> torch.Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
 def updated(rows: list[TrainingRow], **changes: Any) -> tuple[torch.Tensor, Any]:
