@@ -149,7 +149,8 @@ class _Run:
     ) -> _Run:
         """Loads the model, from the latest checkpoint where there is one, warms a new one up, and serves it."""
         checkpoint = await _in_thread(Checkpoints(run_folder / CHECKPOINTS, policy.model_folder).latest)
-        model_folder = policy.model_folder if checkpoint is None else checkpoint.folder
+        adapters = config.learner.lora is not None  # these lie on the model the run began with
+        model_folder = policy.model_folder if checkpoint is None or adapters else checkpoint.folder
         model = await _in_thread(lambda: load_model(model_folder))
         env = spec.make()
         try:
@@ -163,13 +164,13 @@ class _Run:
         on_event(RunStarted(run_folder, config.iterations, episodes, progress.iteration))
         if checkpoint is None and config.warmup is not None:
             await run._warm_up(config.warmup)
-        if config.loss.kl is not None:
-            reference = await _in_thread(lambda: run._checkpoints.reference(model))
+        if learner.wants_reference:
+            reference = await _in_thread(lambda: run._checkpoints.reference(learner.weights))
             learner.refer_to(reference)
         if checkpoint is not None:
             learner.load_state_dict(checkpoint.learner)
             torch.set_rng_state(checkpoint.torch_rng)
-        await policy.publish(model.state_dict(), progress.iteration)
+        await policy.publish(learner.weights.state_dict(), progress.iteration)
         run._metrics.forget_after(progress.iteration or -1)  # evaluation 0 is repeated with the start
         return run
 
@@ -229,7 +230,7 @@ class _Run:
         rollout = clock.lap()
         learned = await self._learn(episodes, iteration)
         clock.lap()
-        await self._policy.publish(self._learner.model.state_dict(), iteration)
+        await self._policy.publish(self._learner.weights.state_dict(), iteration)
         seconds = Seconds(rollout, learned.rows_seconds, learned.update_seconds, clock.lap())
         metrics = IterationMetrics.of(iteration, episodes, learned, seconds)
         self._metrics.append("iteration", as_values(metrics))
@@ -286,7 +287,7 @@ class _Run:
         mean, known = evaluation.reward.mean, self._progress.best_reward
         best = mean is not None and (known is None or mean > known)
         if best:
-            await _in_thread(lambda: self._checkpoints.save_best(self._learner.model, iteration))
+            await _in_thread(lambda: self._checkpoints.save_best(self._learner.weights, iteration))
             self._progress = replace(self._progress, best_iteration=iteration, best_reward=mean)
         self._metrics.append("evaluation", {"iteration": iteration, "best": best, **evaluation.to_json()})
         self._tell(Evaluated(iteration, evaluation, best))
@@ -299,7 +300,7 @@ class _Run:
 
     async def _save(self) -> Path:
         progress, learner = self._progress, self._learner
-        folder = await _in_thread(lambda: self._checkpoints.save(learner.model, learner.state_dict(), progress))
+        folder = await _in_thread(lambda: self._checkpoints.save(learner.weights, learner.state_dict(), progress))
         self._tell(CheckpointSaved(progress.iteration, folder))
         return folder
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from agentenv.errors import ConfigError
+from agentenv.learn.adapters import add_adapters
 from agentenv.learn.batches import Inputs
 from agentenv.learn.config import LearnerConfig, Precision
 from agentenv.learn.errors import LearnError
@@ -32,8 +33,17 @@ def load_model(folder: Path) -> PreTrainedModel:
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").train()
 
 
-def prepare(model: Any, config: LearnerConfig) -> Any:
-    """The model, in place, on the device and with the memory of a configuration."""
+def prepare(model: Any, config: LearnerConfig, seed: int = 0) -> Any:
+    """The model, in place, with the adapters and on the device of a configuration.
+
+    Args:
+        seed: of new adapters.
+
+    Raises:
+        MissingExtraError, ConfigError: see `add_adapters` and `torch_device`.
+    """
+    if config.lora is not None:
+        add_adapters(model, config.lora, seed)
     if config.gradient_checkpointing:
         # One method under the name of newer and of older releases of transformers.
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable

@@ -55,10 +55,10 @@ class Parallel:
         """A module's complete state dict."""
         return {name: self.whole(tensor) for name, tensor in module.state_dict().items()}
 
-    def load(self, module: nn.Module, state: dict[str, torch.Tensor]) -> None:
-        """The inverse of `state_of`."""
+    def load(self, module: nn.Module, state: dict[str, torch.Tensor], *, strict: bool = True) -> None:
+        """The inverse of `state_of`; with `strict=False` of a part of it, the rest staying as it is."""
         own = module.state_dict()
-        module.load_state_dict({name: self.part(tensor, own[name]) for name, tensor in state.items()})
+        module.load_state_dict({name: self.part(tensor, own[name]) for name, tensor in state.items()}, strict=strict)
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         """An optimizer's complete state dict."""
