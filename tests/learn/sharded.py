@@ -21,7 +21,7 @@ from agentenv.learn.model import prepare
 from agentenv.learn.objective import Objective
 from agentenv.learn.parallel import Parallel
 from agentenv.learn.sharding import Sharded
-from agentenv.learn.streams import TrainingRow
+from agentenv.learn.streams import Stream, TrainingRow
 from agentenv.learn.trainer import Trainer
 from agentenv.learn.weights import Weights
 from tests.learn.build import random_rows, tiny_model
@@ -55,7 +55,7 @@ CASES: dict[str, Case] = {
 
 
 def run(case: Case, parallel: Parallel) -> dict[str, Any]:
-    """Two updates with a save and load between them, and all they leave behind; the same in every process."""
+    """Updates with a save and load between them, and all they leave behind; the same in every process."""
     model = prepare(tiny_model(tie_word_embeddings=case.tied).double(), case.learner)
     rows = random_rows(case.rows, model=tiny_model())
     if case.critic is not None:
@@ -67,6 +67,9 @@ def run(case: Case, parallel: Parallel) -> dict[str, Any]:
         return Trainer(model, case.learner, objective, critic=critic, critic_config=case.critic, parallel=parallel)
 
     first = trainer()
+    begun = first.logprobs(rows)
+    if case.critic is not None:
+        first.update(rows, random.Random(2), critic_only=True)
     told = first.update(rows, random.Random(0))
     state = copy.deepcopy(first.state_dict())
     first.load_state_dict(copy.deepcopy(state))  # torch goes on with the very tensors it is given
@@ -76,8 +79,14 @@ def run(case: Case, parallel: Parallel) -> dict[str, Any]:
         "after": _comparable(after),
         "state": state,
         "weights": Weights(model, case.learner.lora, parallel).state_dict(),
-        "scores": [torch.from_numpy(stream) for stream in first.logprobs(rows)],
+        "begun": _tensors(begun),
+        "logprobs": _tensors(first.logprobs(rows)),
+        "values": _tensors(first.values(rows) if case.critic is not None else []),
     }
+
+
+def _tensors(streams: Sequence[Stream]) -> list[torch.Tensor]:
+    return [torch.from_numpy(stream) for stream in streams]
 
 
 def _comparable(told: UpdateDiagnostics) -> dict[str, Any]:

@@ -18,10 +18,12 @@ from agentenv.errors import ConfigError, MissingExtraError  # noqa: E402
 from agentenv.learn.adapters import adapters_of, merged, without_adapters  # noqa: E402
 from agentenv.learn.config import LearnerConfig, LoraConfig, TrainConfig  # noqa: E402
 from agentenv.learn.learner import Learner  # noqa: E402
+from agentenv.learn.loop import train  # noqa: E402
 from agentenv.learn.model import load_model, prepare  # noqa: E402
 from agentenv.learn.parallel import Parallel  # noqa: E402
 from agentenv.learn.weights import Weights  # noqa: E402
 from tests.learn.build import logprobs_of, random_rows, tiny_model, trainer  # noqa: E402
+from tests.learn.letters import FIRST_LETTER, LETTERS, DirectPolicy  # noqa: E402
 
 LORA = LoraConfig(rank=3, alpha=6.0)
 
@@ -118,6 +120,24 @@ class TestWithPeft:
         ours, theirs = first.weights.state_dict(), second.weights.state_dict()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
+    @pytest.mark.slow
+    async def test_a_run_is_served_and_saves_ordinary_models_and_goes_on_exactly(self, tmp_path: Path) -> None:
+        start = tmp_path / "start"
+        tiny_model(vocab_size=FIRST_LETTER + len(LETTERS)).save_pretrained(start)
+
+        async def run(name: str, iterations: int) -> DirectPolicy:
+            policy = DirectPolicy(start)  # type: ignore[abstract]
+            result = await train(letters(iterations), policy, tmp_path / name)
+            saved = load_model(result.last_folder).state_dict().values()
+            assert torch.equal(torch.cat([tensor.flatten() for tensor in saved]), policy.weights())
+            return policy
+
+        whole = await run("whole", 4)
+        await run("broken", 2)
+        resumed = await run("broken", 4)
+        assert torch.equal(resumed.weights(), whole.weights())
+        assert not torch.equal(whole.weights(), DirectPolicy(start).weights())  # type: ignore[abstract]
+
     def test_activations_may_be_computed_again(self) -> None:
         plain, _ = trained()
         again, _ = trained(gradient_checkpointing=True)
@@ -131,6 +151,21 @@ class TestWithPeft:
             with pytest.raises(ConfigError, match=rf"'{target}'; there are down_proj, .*q_proj"):
                 adapted(targets=(target,))
         assert not any("lm_head" in name for name in adapters_of(adapted().state_dict()))
+
+
+def letters(iterations: int) -> TrainConfig:
+    settings: dict[str, Any] = {
+        "environment": f"{Path(__file__).parent / 'letters.py'}:Letters",
+        "iterations": iterations,
+        "tasks_per_iteration": 3,
+        "siblings": 4,
+        "max_tokens": 3,
+        "checkpoint_every": 2,
+        "loss": {"kl": {}},
+        "learner": {"lr": 1e-2, "lora": LORA.model_dump()},
+        "evaluation": {"every": 2, "tasks": 2},
+    }
+    return TrainConfig.model_validate(settings)
 
 
 def adapted(seed: int = 0, **changes: Any) -> Any:
