@@ -9,7 +9,9 @@ for instance with `torchrun --nproc-per-node 2 program.py`, and in it:
         learner.learn(episodes, iteration)        # the same episodes everywhere
         weights = learner.weights.state_dict()    # complete, everywhere; call it everywhere
 
-Loss, gradient and weights are those of one process. A batch that does not fit into memory ends the run: the other
+Loss, gradient and weights are those of one process. What is saved there goes on in any other number of processes. The
+model must fit whole into a device's memory once, before it is divided; its gradients, the optimizer's moments and the
+activations need not. A batch that does not fit into memory ends the run: the other
 processes wait in the middle of theirs, so that it cannot be tried again in halves.
 """
 

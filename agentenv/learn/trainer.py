@@ -125,7 +125,7 @@ class Trainer:
         Raises:
             InvalidRowError: a row that would poison the update; no step was taken.
             DivergedError: a gradient that is not finite; that step was not taken.
-            OutOfMemoryError: a batch did not fit even when it was halved.
+            OutOfMemoryError: a batch did not fit even when it was halved, or at all where others train along.
             UpdateStoppedError: `stop` was called.
         """
         for row in rows:
@@ -135,6 +135,8 @@ class Trainer:
         counted = rows if self._config.idle_rows is IdleRows.COUNT else useful
         work = _Work(kl_coefficient, policy=not critic_only, everything=everything)
         self._forward.train()
+        if self.critic is not None:
+            self.critic.train()
         tally = Tally(len(rows), len(rows) - len(useful))
         steps = 0
         for _ in range(self._config.epochs):

@@ -11,7 +11,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from agentenv.learn.config import LearnerConfig  # noqa: E402
+from agentenv.learn.config.loss import PpoClip  # noqa: E402
 from agentenv.learn.errors import OutOfMemoryError  # noqa: E402
+from agentenv.learn.objective import Objective  # noqa: E402
+from agentenv.learn.parallel import Parallel  # noqa: E402
 from agentenv.learn.trainer import Trainer  # noqa: E402
 from tests.learn.build import random_rows, tiny_model, trainer, weights_of  # noqa: E402
 
@@ -70,6 +74,19 @@ def test_a_batch_that_does_not_fit_in_halves_either_is_refused_without_a_step(na
     assert len(sizes) == 2
     assert torch.equal(weights_of(model), before)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_among_several_processes_nothing_is_tried_again_as_the_others_would_wait() -> None:
+    class OneOfTwo(Parallel):
+        size = 2
+
+    model = tiny_model()
+    config = LearnerConfig(minibatches=1, tokens_per_microbatch=100)
+    learner = Trainer(model, config, Objective(PpoClip()), parallel=OneOfTwo())
+    sizes = failing(model, WHAT_TORCH_RAISES["gpu"], lambda index, size: True)
+    with pytest.raises(OutOfMemoryError, match="100 tokens does not fit"):
+        learner.update(random_rows(4), random.Random(0))
+    assert len(sizes) == 1
 
 
 def test_another_error_is_nobodys_memory() -> None:
