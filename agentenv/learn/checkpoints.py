@@ -111,7 +111,7 @@ class Checkpoints:
         if folder is None:
             return None
         try:
-            state = torch.load(folder / TRAINER_FILE, weights_only=True)
+            state = torch.load(folder / TRAINER_FILE, weights_only=True, map_location="cpu")
             return Checkpoint(folder, Progress(**state["progress"]), state["learner"], state["torch_rng"])
         except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
             raise CheckpointError(

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from agentenv.learn.config import CriticConfig, CriticKind
+from agentenv.learn.batches import Inputs
+from agentenv.learn.config import CriticConfig, CriticKind, Precision
 from agentenv.learn.errors import LearnError
 from agentenv.learn.model import hidden_states
 
@@ -20,29 +21,29 @@ class Critic(nn.Module):
 
     Args:
         model: the policy, a causal language model; a `SEPARATE` critic begins with a copy of its layers.
+        precision: of a `SEPARATE` critic's layers.
     """
 
-    def __init__(self, model: Any, config: CriticConfig) -> None:
+    def __init__(self, model: Any, config: CriticConfig, precision: Precision = Precision.FLOAT32) -> None:
         super().__init__()
         parameter = next(model.parameters())
         self.shares_layers = config.kind is CriticKind.HEAD
         self._share_gradient = config.share_gradient
+        self._precision = precision
         self.body: Any = None if self.shares_layers else copy.deepcopy(model.base_model)
-        self.head = nn.Linear(model.config.hidden_size, 1, device=parameter.device, dtype=torch.float32)
+        self.head = nn.Linear(model.config.hidden_size, 1, device=parameter.device, dtype=parameter.dtype)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(
-        self, ids: torch.Tensor, positions: torch.Tensor, states: torch.Tensor | None, *, frozen_policy: bool = False
-    ) -> torch.Tensor:
-        """V [N] at `positions` [N] of `ids.flatten()`.
+    def forward(self, inputs: Inputs, states: torch.Tensor | None, *, frozen_policy: bool = False) -> torch.Tensor:
+        """V [N] at `inputs.predictors`.
 
         Args:
             states: the policy's own hidden states there, [N, H]; only a critic that shares its layers reads them.
             frozen_policy: keeps the gradient out of shared layers, whatever the configuration says.
         """
         if self.body is not None:
-            states = hidden_states(self.body, ids, positions)
+            states = hidden_states(self.body, inputs, self._precision)
         elif states is None:
             raise LearnError(
                 "this model's head is not one linear map of its hidden states, so a critic cannot share them: "
@@ -50,5 +51,5 @@ class Critic(nn.Module):
             )
         elif frozen_policy or not self._share_gradient:
             states = states.detach()
-        values: torch.Tensor = self.head(states.float())[:, 0]
+        values: torch.Tensor = self.head(states.to(self.head.weight.dtype))[:, 0]
         return values

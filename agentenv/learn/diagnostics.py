@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
+from agentenv.learn.batches import MicroBatch
 from agentenv.learn.losses import kl_k1, kl_k3
 from agentenv.learn.objective import TokenLosses
 
@@ -19,6 +23,7 @@ class UpdateDiagnostics:
         steps: optimizer steps taken.
         rows, skipped_rows: offered, and left out because they had no advantage.
         tokens: sampled tokens trained on, once for each pass. padded_tokens: positions the forward passes ran over.
+        padding: share of those that held no token.
         loss: mean over the steps.
         gradient_norm: mean over the steps, before clipping. gradient_norm_max: the largest.
         entropy: mean over tokens, in nats, of the distribution each was sampled from as the learner sees it.
@@ -40,6 +45,7 @@ class UpdateDiagnostics:
     skipped_rows: int
     tokens: int
     padded_tokens: int
+    padding: float
     loss: float
     gradient_norm: float
     gradient_norm_max: float
@@ -70,6 +76,7 @@ class Tally:
     skipped_rows: int
     tokens: int = 0
     padded_tokens: int = 0
+    padding: int = 0
     mismatch_tokens: int = 0
     skipped_steps: int = 0
     split_batches: int = 0
@@ -79,10 +86,11 @@ class Tally:
     gradient_norms: list[float] = field(default_factory=list)
     value_gradient_norms: list[float] = field(default_factory=list)
 
-    def add_batch(self, tokens: int, padded: int, loss: float) -> None:
+    def add_batch(self, batch: MicroBatch[Any], loss: float) -> None:
         """Counts one micro-batch and what it adds to the loss of its step."""
-        self.tokens += tokens
-        self.padded_tokens += padded
+        self.tokens += len(batch.targets)
+        self.padded_tokens += batch.inputs.ids.numel()
+        self.padding += batch.padding
         self._sum("loss", loss)
 
     def add_policy(self, told: TokenLosses, entropies: torch.Tensor) -> None:
@@ -119,6 +127,19 @@ class Tally:
         if value_gradient_norm is not None:
             self.value_gradient_norms.append(value_gradient_norm)
 
+    @classmethod
+    def total(cls, parts: Sequence[Tally]) -> Tally:
+        """The sum of what several processes counted of one update, each on its share of the tokens."""
+        whole = copy.deepcopy(parts[0])
+        for part in parts[1:]:
+            for name in ("tokens", "padded_tokens", "padding", "mismatch_tokens"):
+                setattr(whole, name, getattr(whole, name) + getattr(part, name))
+            for name, value in part.sums.items():
+                whole._sum(name, value)
+            whole.ratio_max = _larger(whole.ratio_max, part.ratio_max)
+            whole.mismatch_max = _larger(whole.mismatch_max, part.mismatch_max)
+        return whole
+
     def finish(self, steps: int) -> UpdateDiagnostics:
         """The means."""
         norms = self.gradient_norms
@@ -128,6 +149,7 @@ class Tally:
             skipped_rows=self.skipped_rows,
             tokens=self.tokens,
             padded_tokens=self.padded_tokens,
+            padding=self.padding / self.padded_tokens if self.padded_tokens else math.nan,
             loss=self._mean("loss", steps),
             gradient_norm=_mean(norms),
             gradient_norm_max=max(norms, default=math.nan),

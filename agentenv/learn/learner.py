@@ -17,6 +17,7 @@ from typing import Any
 import numpy
 
 from agentenv.episode import Episode
+from agentenv.learn.adapters import without_adapters
 from agentenv.learn.advantages import explained_variance
 from agentenv.learn.alarms import Alarms, Raised, played, trained
 from agentenv.learn.config import KlPlacement, Proximal, TrainConfig
@@ -29,13 +30,15 @@ from agentenv.learn.experience import Experience
 from agentenv.learn.filling import Scores, training_rows
 from agentenv.learn.imitation import imitate, successes
 from agentenv.learn.losses import AdaptiveCoefficient
-from agentenv.learn.model import Forward
+from agentenv.learn.model import Forward, prepare, torch_device
 from agentenv.learn.objective import Objective
+from agentenv.learn.parallel import Parallel
 from agentenv.learn.preferences import PreferenceReport, preference_steps
 from agentenv.learn.pretraining import Pretraining
 from agentenv.learn.selection import select
 from agentenv.learn.streams import Stream, TokenRow
 from agentenv.learn.trainer import Trainer
+from agentenv.learn.weights import Weights
 from agentenv.trajectory import Row, RowSet, build_rows
 
 
@@ -68,16 +71,23 @@ class Learned:
 class Learner:
     """Learns from episodes by the algorithm of a configuration. One thread at a time may call it.
 
-    With a price on divergence, `refer_to` names the model it is measured against before the first update.
+    Where `wants_reference`, `refer_to` names the model that divergence is measured against before the first update.
+
+    Attributes:
+        model: the module being trained, adapters included.
+        weights: the same as others get it, to publish and to save.
 
     Args:
         model: the policy's model, updated in place.
+        parallel: the processes that learn together; each calls the same methods with the same episodes.
     """
 
-    def __init__(self, model: Any, config: TrainConfig) -> None:
-        self.model = model
+    def __init__(self, model: Any, config: TrainConfig, parallel: Parallel | None = None) -> None:
+        parallel = parallel or Parallel()
+        self.model = prepare(model, config.learner, config.seed)
+        self.weights = Weights(model, config.learner.lora, parallel)
         self._config = config
-        critic = None if config.critic is None else Critic(model, config.critic)
+        critic = None if config.critic is None else Critic(model, config.critic, config.learner.precision)
         self._trainer = Trainer(
             model,
             config.learner,
@@ -85,6 +95,7 @@ class Learner:
             temperature=config.temperature,
             critic=critic,
             critic_config=config.critic,
+            parallel=parallel,
         )
         kl = config.loss.kl
         self._reference: Forward | None = None
@@ -92,9 +103,18 @@ class Learner:
         self._alarms = Alarms(config.alarms)
         self._pretraining = Pretraining(config.critic.pretraining if config.critic is not None else None)
 
+    @property
+    def wants_reference(self) -> bool:
+        """Whether the model that the iterations started from must be named.
+
+        Adapters have it under them, unless a warm-up has trained them before the first iteration.
+        """
+        base_is_it = self._config.learner.lora is not None and self._config.warmup is None
+        return self._config.needs_reference and not base_is_it
+
     def refer_to(self, reference: Any) -> None:
         """Measures divergence from this model, which stays as it is."""
-        self._reference = Forward(reference.eval())
+        self._reference = self._trainer.forward_of(reference.to(torch_device(self._config.learner.device)).eval())
 
     def learn(self, episodes: Sequence[Episode], iteration: int) -> Learned:
         """One update from an iteration's episodes, in their order; `iteration` counts from 1.
@@ -159,15 +179,18 @@ class Learner:
         self._trainer.stop()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a later update depends on but the model's own weights."""
+        """All that a later update depends on but the model's own weights, or with adapters those under them."""
         return {
             "trainer": self._trainer.state_dict(),
+            "adapters": self.weights.adapters(),
             "kl_coefficient": None if self._coefficient is None else self._coefficient.value,
             "pretraining": self._pretraining.state_dict(),
             "alarms": self._alarms.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["adapters"] is not None:
+            self.weights.load_adapters(state["adapters"])
         self._trainer.load_state_dict(state["trainer"])
         if self._coefficient is not None:
             self._coefficient.value = state["kl_coefficient"]
@@ -182,9 +205,7 @@ class Learner:
         values = self._trainer.values(plain) if self._config.critic is not None else None
         reference = penalties = None
         if self._config.needs_reference:
-            if self._reference is None:
-                raise ValueError("this algorithm looks back at a reference: call refer_to first")
-            reference = self._trainer.logprobs(plain, self._reference)
+            reference = self._reference_logprobs(plain)
             if kl is not None and kl.placement is KlPlacement.REWARD:
                 sampled = old if old is not None else [row.logprobs for row in rows]
                 penalties = [
@@ -211,6 +232,14 @@ class Learner:
         update = self._trainer.update_lazily(steps)
         pairs = len(report.losses)
         return dataclasses.replace(update, loss=math.fsum(report.losses) / pairs if pairs else math.nan)
+
+    def _reference_logprobs(self, rows: Sequence[TokenRow]) -> list[Stream]:
+        if self._reference is not None:
+            return self._trainer.logprobs(rows, self._reference)
+        if self.wants_reference:
+            raise ValueError("this algorithm looks back at a reference: call refer_to first")
+        with without_adapters(self.model):
+            return self._trainer.logprobs(rows)
 
     def _adapt(self, experience: Experience, scores: Scores, coefficient: float, update: UpdateDiagnostics) -> None:
         """Lets the coefficient of the divergence learn what the divergence was."""

@@ -159,7 +159,7 @@ class _Run:
             await self._imitate(batch, iteration)
         await self._evaluations.ended()  # its figure belongs to the weights before these
         self._clock.lap()
-        await self._setting.policy.publish(self._learner.model.state_dict(), iteration)
+        await self._setting.policy.publish(self._learner.weights.state_dict(), iteration)
         seconds = Seconds(waited, learned.rows_seconds, learned.update_seconds, self._clock.lap())
         self._iteration = iteration
         self._settled.add(group.number for group in batch.drawn)
@@ -208,7 +208,7 @@ class _Run:
     async def _evaluate(self, tasks: asyncio.TaskGroup, *, wait: bool) -> None:
         """Begins the evaluation of the weights being served where it is due, and waits for it if told to."""
         if self._evaluations.due(self._iteration) and not self._evaluations.reached:
-            await self._evaluations.begin(self._iteration, self._learner.model, tasks, model_changes=not wait)
+            await self._evaluations.begin(self._iteration, self._learner.weights, tasks, model_changes=not wait)
         if wait:
             await self._evaluations.ended()
 
@@ -225,7 +225,7 @@ class _Run:
                 ledger=self._ledger.state(),
             )
             folder: Path = await THREADS.run(
-                lambda: self._checkpoints.save(learner.model, learner.state_dict(), progress)
+                lambda: self._checkpoints.save(learner.weights, learner.state_dict(), progress)
             )
         self._saved = folder
         self._setting.tell(CheckpointSaved(progress.iteration, folder))

@@ -46,7 +46,8 @@ async def start(setting: Setting) -> Started:
     config, policy = setting.config, setting.policy
     checkpoints = Checkpoints(setting.folder / CHECKPOINTS, policy.model_folder)
     checkpoint = await THREADS.run(checkpoints.latest)
-    model_folder = policy.model_folder if checkpoint is None else checkpoint.folder
+    adapters = config.learner.lora is not None  # these lie on the model the run began with
+    model_folder = policy.model_folder if checkpoint is None or adapters else checkpoint.folder
     model: Any = await THREADS.run(lambda: load_model(model_folder))
     tasks = await _tasks(setting)
     progress = Progress() if checkpoint is None else checkpoint.progress
@@ -55,12 +56,12 @@ async def start(setting: Setting) -> Started:
     setting.tell(RunStarted(setting.folder, config.iterations, episodes, progress.iteration))
     if checkpoint is None and config.warmup is not None:
         await _warm_up(setting, config.warmup, learner, checkpoints)
-    if config.needs_reference:
-        learner.refer_to(await THREADS.run(lambda: checkpoints.reference(model)))
+    if learner.wants_reference:
+        learner.refer_to(await THREADS.run(lambda: checkpoints.reference(learner.weights)))
     if checkpoint is not None:
         learner.load_state_dict(checkpoint.learner)
         torch.set_rng_state(checkpoint.torch_rng)
-    await policy.publish(model.state_dict(), progress.iteration)
+    await policy.publish(learner.weights.state_dict(), progress.iteration)
     metrics = MetricsFile(setting.folder / METRICS)
     metrics.forget_after(progress.iteration, evaluation=progress.evaluated)
     return Started(learner, progress, tasks, checkpoints, metrics)
@@ -94,5 +95,5 @@ async def _warm_up(setting: Setting, warmup: WarmupConfig, learner: Learner, che
 
     folder = setting.policy.model_folder
     await warm_up(learner.model, folder, setting.spec, setting.config, warmup, on_step)
-    saved = await THREADS.run(lambda: checkpoints.save(learner.model, learner.state_dict(), Progress()))
+    saved = await THREADS.run(lambda: checkpoints.save(learner.weights, learner.state_dict(), Progress()))
     setting.tell(CheckpointSaved(0, saved))

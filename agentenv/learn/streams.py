@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +70,11 @@ class TrainingRow(WeightedRow):
     def idle(self) -> bool:
         """Whether no token has an advantage."""
         return not self.advantages[self.mask].any()
+
+
+def weightless(row: TrainingRow) -> TrainingRow:
+    """The row without any say in loss or gradient."""
+    return dataclasses.replace(row, weights=numpy.zeros_like(row.weights), units=0.0)
 
 
 _CHECKED = (

@@ -71,7 +71,7 @@ def supervise(
         units = sum(row.units for row in rows)
         mean, tokens = 0.0, 0
         for batch in micro_batches(rows, config.tokens_per_microbatch):
-            logits = forward(batch.ids.to(device), batch.predictors.to(device)).logits
+            logits = forward(batch.inputs.to(device)).logits
             losses = -token_distribution(logits, batch.targets.to(device)).logprobs
             loss = weighted_sum(losses, batch.stream(lambda row: row.weights).to(device), units)
             loss.backward()  # type: ignore[no-untyped-call]

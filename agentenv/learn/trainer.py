@@ -13,16 +13,18 @@ from typing import Any
 
 import torch
 
-from agentenv.learn.batches import MicroBatch, micro_batches, minibatches
-from agentenv.learn.config import CriticConfig, IdleRows, LearnerConfig
+from agentenv.errors import ConfigError
+from agentenv.learn.batches import MicroBatch, micro_batches, minibatches, pad
+from agentenv.learn.config import Batching, CriticConfig, IdleRows, LearnerConfig
 from agentenv.learn.critic import Critic
 from agentenv.learn.diagnostics import Tally, UpdateDiagnostics
 from agentenv.learn.errors import DivergedError, OutOfMemoryError, UpdateStoppedError
 from agentenv.learn.losses import token_distribution, value_loss, weighted_sum
 from agentenv.learn.model import Forward
 from agentenv.learn.objective import Objective, Tokens
-from agentenv.learn.scoring import logprobs_of, values_of
-from agentenv.learn.streams import Stream, TokenRow, TrainingRow, check_row
+from agentenv.learn.parallel import Parallel
+from agentenv.learn.scoring import Passes, logprobs_of, values_of
+from agentenv.learn.streams import Stream, TokenRow, TrainingRow, check_row, weightless
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,10 @@ class Trainer:
         objective: the loss of each token.
         temperature: the one the rows were sampled at.
         critic: whose values the rows' `returns` are for; trained beside the policy.
+        parallel: the processes that train together; each calls the same methods with the same arguments.
+
+    Raises:
+        ConfigError: packed rows for a model that would mix them up.
     """
 
     def __init__(
@@ -57,16 +63,19 @@ class Trainer:
         temperature: float = 1.0,
         critic: Critic | None = None,
         critic_config: CriticConfig | None = None,
+        parallel: Parallel | None = None,
     ) -> None:
-        self.model = model
         self.critic = critic
         self._config = config
         self._critic_config = critic_config or CriticConfig()
         self._objective = objective
         self._temperature = temperature
-        self._forward = Forward(model)
-        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._critic_parameters = [] if critic is None else list(critic.parameters())
+        self._parallel = parallel or Parallel()
+        self._forward = self.forward_of(model)
+        if critic is not None:
+            self._parallel.shard(critic)
+        self._parameters = _trained(model)
+        self._critic_parameters = [] if critic is None else _trained(critic)
         groups: list[dict[str, Any]] = [{"params": self._parameters, "lr": config.lr}]
         if critic is not None:
             groups.append({"params": self._critic_parameters, "lr": self._critic_config.lr})
@@ -74,25 +83,29 @@ class Trainer:
             groups, betas=config.betas, eps=config.epsilon, weight_decay=config.weight_decay
         )
         self._context = getattr(model.config, "max_position_embeddings", None)
-        self._device = self._parameters[0].device
+        device = self._parameters[0].device
+        self._passes = Passes(config.tokens_per_microbatch, config.batching, device, self._parallel)
         self._stopped = threading.Event()
+
+    def forward_of(self, model: Any) -> Forward:
+        """A model, this one or another, as the trainer runs it."""
+        forward = Forward(model, self._config.precision)
+        if self._config.batching is Batching.PACKED and not forward.keeps_packed_rows_apart():
+            raise ConfigError(
+                f"{type(model).__name__} does not tell packed rows apart by their positions: "
+                "take learner.batching = 'padded'"
+            )
+        self._parallel.shard(forward)
+        return forward
 
     def logprobs(self, rows: Sequence[TokenRow], forward: Forward | None = None) -> list[Stream]:
         """log π of the rows' sampled tokens by the weights as they are, or by another model's: a stream [T] a row."""
-        return logprobs_of(
-            forward or self._forward,
-            rows,
-            temperature=self._temperature,
-            max_tokens=self._config.tokens_per_microbatch,
-            device=self._device,
-        )
+        return logprobs_of(forward or self._forward, rows, self._passes, temperature=self._temperature)
 
     def values(self, rows: Sequence[TokenRow]) -> list[Stream]:
         """What the critic says before each sampled token: a stream [T] a row."""
         assert self.critic is not None
-        return values_of(
-            self._forward, self.critic, rows, max_tokens=self._config.tokens_per_microbatch, device=self._device
-        )
+        return values_of(self._forward, self.critic, rows, self._passes)
 
     def update(
         self,
@@ -116,7 +129,7 @@ class Trainer:
         Raises:
             InvalidRowError: a row that would poison the update; no step was taken.
             DivergedError: a gradient that is not finite; that step was not taken.
-            OutOfMemoryError: a batch did not fit even when it was halved.
+            OutOfMemoryError: a batch did not fit even when it was halved, or at all where others train along.
             UpdateStoppedError: `stop` was called.
         """
         for row in rows:
@@ -138,7 +151,6 @@ class Trainer:
 
         For losses whose streams depend on the weights as they are at that step. Raises as `update` does.
         """
-
         rows = 0
 
         def checked() -> Iterator[Sequence[TrainingRow]]:
@@ -158,13 +170,15 @@ class Trainer:
         return self.critic is not None or not self._objective.advantage_alone
 
     def _steps(self, dealt: Iterable[Sequence[TrainingRow]], work: _Work, tally: Tally) -> UpdateDiagnostics:
-        self.model.train()
+        self._forward.train()
+        if self.critic is not None:
+            self.critic.train()
         steps = 0
         for minibatch in dealt:
             tally = self._gradient(minibatch, work, tally, before_any_step=steps == 0)
             self._step(tally, work)
             steps += 1
-        return tally.finish(steps)
+        return Tally.total(self._parallel.gather(tally)).finish(steps)
 
     def stop(self) -> None:
         """Ends a running update at its next micro-batch and refuses later ones."""
@@ -172,71 +186,73 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's state and the critic; the policy's weights are the model's own."""
-        state: dict[str, Any] = {"optimizer": self._optimizer.state_dict()}
+        state: dict[str, Any] = {"optimizer": self._parallel.optimizer_state(self._optimizer)}
         if self.critic is not None:
-            state["critic"] = self.critic.state_dict()
+            state["critic"] = self._parallel.state_of(self.critic)
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self.critic is not None:
-            self.critic.load_state_dict(state["critic"])
-        self._optimizer.load_state_dict(state["optimizer"])
+            self._parallel.load(self.critic, state["critic"])
+        self._parallel.load_optimizer(self._optimizer, state["optimizer"])
 
     def _gradient(self, minibatch: Sequence[TrainingRow], work: _Work, tally: Tally, *, before_any_step: bool) -> Tally:
         """Accumulates the gradient of a minibatch; one that does not fit into memory is tried once more in halves."""
         budget = self._config.tokens_per_microbatch
-        tried = copy.deepcopy(tally)
+        before = copy.deepcopy(tally)
         try:
-            self._accumulate(minibatch, work, budget, tried, before_any_step)
-            return tried
+            self._accumulate(minibatch, work, budget, tally, before_any_step)
+            return tally
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
+            if self._parallel.size > 1:  # the others are in the middle of theirs
+                raise _too_large(minibatch, budget) from error
+        self._optimizer.zero_grad()
+        before.split_batches += 1
+        try:
+            self._accumulate(minibatch, work, budget // 2, before, before_any_step)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
                 raise
             self._optimizer.zero_grad()
-            tally.split_batches += 1
-        try:
-            self._accumulate(minibatch, work, budget // 2, tally, before_any_step)
-        except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
-                raise
-            self._optimizer.zero_grad()
-            longest = max(minibatch, key=lambda row: len(row.ids))
-            raise OutOfMemoryError(
-                f"a batch of {budget // 2} tokens does not fit into memory either (the longest row, of {longest.name}, "
-                f"has {len(longest.ids)}): lower learner.tokens_per_microbatch, or max_tokens and max_turns"
-            ) from error
-        return tally
+            raise _too_large(minibatch, budget // 2) from error
+        return before
 
     def _accumulate(
         self, minibatch: Sequence[TrainingRow], work: _Work, budget: int, tally: Tally, before_any_step: bool
     ) -> None:
+        """Adds up the gradient of a minibatch, of which this process runs its share of the rows."""
         units = sum(row.units for row in minibatch)
-        rows = [row for row in minibatch if work.everything or not row.idle]
-        for batch in micro_batches(rows, budget):
-            if self._stopped.is_set():
+        rows = sorted((row for row in minibatch if work.everything or not row.idle), key=lambda row: len(row.ids))
+        ours = [rows[index] for index in self._parallel.share(len(rows))]
+        spare = pad([weightless(rows[0])])
+        for batch in self._parallel.level(micro_batches(ours, budget, self._config.batching), spare):
+            if self._parallel.any(self._stopped.is_set()):
                 self._optimizer.zero_grad()
                 raise UpdateStoppedError("the update was stopped before it was complete")
-            loss = self._loss(batch, work, units, tally, before_any_step)
-            loss.backward()  # type: ignore[no-untyped-call]
-            tally.add_batch(len(batch.targets), batch.ids.numel(), float(loss.detach()))
+            counts = Tally(0, 0) if batch is spare else tally
+            loss = self._loss(batch, work, units, counts, before_any_step)
+            self._parallel.backward(loss)
+            counts.add_batch(batch, float(loss.detach()))
 
     def _loss(
         self, batch: MicroBatch[TrainingRow], work: _Work, units: float, tally: Tally, before_any_step: bool
     ) -> torch.Tensor:
         """A micro-batch's part of the minibatch's loss, a scalar."""
-        ids, positions = batch.ids.to(self._device), batch.predictors.to(self._device)
+        inputs = batch.inputs.to(self._passes.device)
         weights = self._stream(batch, "weights")
         assert weights is not None
         loss = weights.new_zeros(())
         states = None
         if work.policy or (self.critic is not None and self.critic.shares_layers):
-            outputs = self._forward(ids, positions)
+            outputs = self._forward(inputs)
             states = outputs.states
             if work.policy:
                 losses = self._policy_losses(batch, outputs.logits, work, tally, before_any_step)
                 loss = loss + weighted_sum(losses, weights, units)
         if self.critic is not None:
-            values = self.critic(ids, positions, states, frozen_policy=not work.policy)
+            values = self.critic(inputs, states, frozen_policy=not work.policy)
             losses = self._value_losses(batch, values, tally)
             loss = loss + self._critic_config.coefficient * weighted_sum(losses, weights, units)
         return loss
@@ -246,7 +262,7 @@ class Trainer:
     ) -> torch.Tensor:
         distribution = token_distribution(
             logits,
-            batch.targets.to(self._device),
+            batch.targets.to(self._passes.device),
             self._temperature,
             entropy_gradient=self._objective.entropy_counts,
         )
@@ -259,7 +275,7 @@ class Trainer:
                 entropies=distribution.entropies,
                 advantages=advantages,
                 behaviour_logprobs=behaviour,
-                sequences=batch.sequences.to(self._device),
+                sequences=batch.sequences.to(self._passes.device),
                 old_logprobs=self._stream(batch, "old_logprobs"),
                 proximal_mix=self._stream(batch, "proximal_mix"),
                 reference_logprobs=self._stream(batch, "reference_logprobs"),
@@ -285,7 +301,7 @@ class Trainer:
         if getattr(batch.rows[0], name) is None:
             return None
         stream = batch.stream(lambda row: getattr(row, name))
-        return stream.to(self._device)
+        return stream.to(self._passes.device)
 
     def _step(self, tally: Tally, work: _Work) -> None:
         policy_norm = self._clip(self._parameters, "policy") if work.policy else None
@@ -298,7 +314,7 @@ class Trainer:
         tally.stepped(policy_norm, critic_norm)
 
     def _clip(self, parameters: list[torch.nn.Parameter], whose: str) -> float:
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self._config.max_grad_norm))
+        norm = float(self._parallel.whole(torch.nn.utils.clip_grad_norm_(parameters, self._config.max_grad_norm)))
         if not math.isfinite(norm):
             self._optimizer.zero_grad()
             setting = "learner.lr" if whose == "policy" else "critic.lr"
@@ -308,6 +324,18 @@ class Trainer:
         return norm
 
 
+def _trained(module: torch.nn.Module) -> list[torch.nn.Parameter]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
 def _out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out; on a CPU torch has no type of its own for it."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+def _too_large(rows: Sequence[TrainingRow], budget: int) -> OutOfMemoryError:
+    longest = max(rows, key=lambda row: len(row.ids))
+    return OutOfMemoryError(
+        f"a batch of {budget} tokens does not fit into memory (the longest row, of {longest.name}, has "
+        f"{len(longest.ids)}): lower learner.tokens_per_microbatch, or max_tokens and max_turns"
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy
@@ -38,6 +40,28 @@ def tiny_model(seed: int = 0, **changes: Any) -> Any:
 def trainer(model: Any, loss: LossConfig | None = None, *, temperature: float = 1.0, **learner: Any) -> Trainer:
     """A trainer for the policy alone, by default with PPO's clip; the other keywords are the learner's settings."""
     return Trainer(model, LearnerConfig(**learner), Objective(loss or PpoClip()), temperature=temperature)
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Of one update without a clipped norm: all parameters' in one line, and the loss that was reported."""
+
+    gradient: Any
+    loss: float
+
+
+def gradient_of(model: Any, rows: Sequence[TrainingRow], loss: LossConfig | None = None, **learner: Any) -> Gradient:
+    """The gradient of one update, read from Adam's first moment, which after one step is a tenth of it."""
+    settings = {"minibatches": 1, "max_grad_norm": 1e9} | learner
+    learning = trainer(model.double(), loss, **settings)
+    told = learning.update(rows, random.Random(0))
+    states = learning.state_dict()["optimizer"]["state"]
+    return Gradient(torch.cat([states[index]["exp_avg"].flatten() for index in sorted(states)]) / 0.1, told.loss)
+
+
+def weights_of(model: Any) -> torch.Tensor:
+    """All parameters in one line."""
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
 def row(

@@ -16,14 +16,10 @@ pytest.importorskip("transformers")
 from agentenv.learn.errors import DivergedError, InvalidRowError, UpdateStoppedError  # noqa: E402
 from agentenv.learn.losses import ppo_clip  # noqa: E402
 from agentenv.learn.streams import TrainingRow  # noqa: E402
-from tests.learn.build import VOCABULARY, logprobs_of, random_rows, row, tiny_model, trainer  # noqa: E402
+from tests.learn.build import VOCABULARY, gradient_of, logprobs_of, random_rows, row, tiny_model, trainer, weights_of  # noqa: E402
 
 IDS = [3, 5, 7, 9, 11]
 SAMPLED = [2, 4]
-
-
-def weights_of(model: Any) -> torch.Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
 def updated(rows: list[TrainingRow], **changes: Any) -> tuple[torch.Tensor, Any]:
@@ -49,20 +45,11 @@ def test_an_update_moves_sampled_tokens_in_the_direction_of_their_advantage(adva
     assert after != before
 
 
-def gradient_of(rows: list[TrainingRow], tokens_per_microbatch: int) -> torch.Tensor:
-    """The gradient of one update, read from Adam's first moment, which after one step is a tenth of it."""
-    model = tiny_model().double()
-    learner = trainer(model, minibatches=1, tokens_per_microbatch=tokens_per_microbatch, max_grad_norm=1e9)
-    learner.update(rows, random.Random(0))
-    states = learner.state_dict()["optimizer"]["state"]
-    return torch.cat([states[index]["exp_avg"].flatten() for index in sorted(states)]) / 0.1
-
-
 @pytest.mark.parametrize("tokens_per_microbatch", [1, 40, 200])
 def test_the_gradient_does_not_depend_on_the_size_of_a_micro_batch(tokens_per_microbatch: int) -> None:
     rows = random_rows(12, model=tiny_model())
-    whole = gradient_of(rows, 10_000)
-    cut = gradient_of(rows, tokens_per_microbatch)
+    whole = gradient_of(tiny_model(), rows).gradient
+    cut = gradient_of(tiny_model(), rows, tokens_per_microbatch=tokens_per_microbatch).gradient
     assert whole.norm() > 0
     assert ((cut - whole).norm() / whole.norm()).item() < 1e-6
 
@@ -82,7 +69,7 @@ def test_the_gradient_is_that_of_the_weighted_mean_written_out_token_by_token() 
             loss = loss + float(one.weights[at]) * token[0] / total
     loss.backward()
     expected = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
-    found = gradient_of(rows, 10_000)
+    found = gradient_of(tiny_model(), rows).gradient
     assert ((found - expected).norm() / expected.norm()).item() < 1e-6
 
 
@@ -107,7 +94,7 @@ def test_an_episode_cut_into_two_rows_weighs_as_much_as_in_one() -> None:
         row(IDS[:3], SAMPLED[:1], logprobs=logprobs[:1], weight=0.5, advantage=2.0),
         row(IDS, SAMPLED[1:], logprobs=logprobs[1:], weight=0.5, advantage=2.0),
     ]
-    merged, split = gradient_of(whole, 10_000), gradient_of(parts, 10_000)
+    merged, split = (gradient_of(tiny_model(), rows).gradient for rows in (whole, parts))
     assert ((merged - split).norm() / merged.norm()).item() < 1e-6
 
 

@@ -1,6 +1,7 @@
 """Configuration of learning: what may be set, its defaults, and the combinations that make no sense.
 
-`training`: the run. `advantage`, `loss`, `critic`, `groups`: the algorithm, one table of the file each.
+`training`: the run. `advantage`, `loss`, `critic`, `groups`: the algorithm, one table of the file each. `learner`: how
+rows become optimizer steps.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from agentenv.learn.config.advantage import AdvantageConfig
 from agentenv.learn.config.critic import CriticConfig, CriticKind, PretrainingConfig
 from agentenv.learn.config.groups import GroupsConfig, OverlongConfig
+from agentenv.learn.config.learner import Batching, IdleRows, LearnerConfig, LoraConfig, Precision
 from agentenv.learn.config.loss import (
     Correction,
     CorrectionConfig,
@@ -20,9 +22,7 @@ from agentenv.learn.config.loss import (
 from agentenv.learn.config.training import (
     EvaluationConfig,
     FinalTestConfig,
-    IdleRows,
     ImitationPhase,
-    LearnerConfig,
     SupervisedConfig,
     TrainConfig,
     WarmupConfig,
@@ -30,6 +30,7 @@ from agentenv.learn.config.training import (
 
 __all__ = [
     "AdvantageConfig",
+    "Batching",
     "Correction",
     "CorrectionConfig",
     "CriticConfig",
@@ -43,8 +44,10 @@ __all__ = [
     "KlEstimator",
     "KlPlacement",
     "LearnerConfig",
+    "LoraConfig",
     "LossConfig",
     "OverlongConfig",
+    "Precision",
     "PretrainingConfig",
     "Proximal",
     "SupervisedConfig",

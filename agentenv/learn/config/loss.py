@@ -72,7 +72,7 @@ class KlEstimator(StrEnum):
 
 
 class KlConfig(Strict):
-    """A price on leaving the reference, the model the iterations started from.
+    """A price on leaving the reference, the model the iterations started from (the one under the adapters, if any).
 
     Attributes:
         coefficient: β, of the first update.

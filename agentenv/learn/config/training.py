@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any, Self
 
 import pydantic
@@ -14,45 +13,12 @@ from agentenv.learn.config.advantage import AdvantageConfig
 from agentenv.learn.config.alarms import AlarmsConfig
 from agentenv.learn.config.critic import CriticConfig
 from agentenv.learn.config.groups import GroupsConfig
+from agentenv.learn.config.learner import LearnerConfig
 from agentenv.learn.config.loss import KlPlacement, LossConfig
 from agentenv.learn.config.strict import Strict
 from agentenv.learn.config.tracking import Tracking
 from agentenv.rollout.config import RolloutConfig
 from agentenv.trajectory.rows import RowView
-
-
-class IdleRows(StrEnum):
-    """What becomes of rows without any advantage: `DROP` them, or `COUNT` them in the mean that a loss is."""
-
-    DROP = "drop"
-    COUNT = "count"
-
-
-class LearnerConfig(Strict):
-    """How rows become optimizer steps; the algorithm is in `advantage` and `loss`.
-
-    Attributes:
-        lr: learning rate of AdamW, constant.
-        epochs: passes over an iteration's rows. minibatches: optimizer steps of each; the episodes are dealt out
-            among them anew each time.
-        max_grad_norm: longer gradients are scaled down to this norm; the policy's and the critic's apart.
-        row_view: how an episode's model calls become rows.
-        idle_rows: see its type. Only where nothing but the advantage gives a gradient are they ever left out.
-        tokens_per_microbatch: padded tokens per forward pass; changes speed and memory, never the result.
-        threads: torch threads of the update; `None` leaves torch's own setting.
-    """
-
-    lr: float = pydantic.Field(default=3e-4, gt=0)
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = pydantic.Field(default=1e-8, gt=0)
-    weight_decay: float = pydantic.Field(default=0.0, ge=0)
-    max_grad_norm: float = pydantic.Field(default=1.0, gt=0)
-    epochs: int = pydantic.Field(default=1, ge=1)
-    minibatches: int = pydantic.Field(default=2, ge=1)
-    row_view: RowView = RowView.MERGED
-    idle_rows: IdleRows = IdleRows.DROP
-    tokens_per_microbatch: int = pydantic.Field(default=4096, ge=1)
-    threads: int | None = pydantic.Field(default=None, ge=1)
 
 
 class SupervisedConfig(Strict):
@@ -273,7 +239,13 @@ _MAY_CHANGE: dict[str, Any] = {
     "rollout": True,
     "tracking": True,
     "evaluation": {"stop_at": True},
-    "learner": {"tokens_per_microbatch": True, "threads": True},
+    "learner": {
+        "batching": True,
+        "tokens_per_microbatch": True,
+        "device": True,
+        "gradient_checkpointing": True,
+        "threads": True,
+    },
 }
 
 
