@@ -67,13 +67,8 @@ class _Sample:
     time: float
     task: asyncio.Task[object] | None
     culprit: Culprit | None
+    where: str | None
     code: str
-
-    @property
-    def where(self) -> str | None:
-        if self.culprit is not None:
-            return self.culprit.where
-        return None if self.task is None else self.task.get_name()
 
 
 class LoopMonitor:
@@ -154,19 +149,21 @@ class LoopMonitor:
         if frame is None or self.loop.is_closed():
             return
         task = asyncio.current_task(self.loop)
-        # Asked now, because a task that has ended by the time the loop is free again no longer knows whose it was.
+        # Asked now: by the time the loop is free again, a task that has ended no longer knows whose it was, and one
+        # that goes on is somewhere else.
         culprit = None if task is None else self._culprit_of(task)
-        self._samples.append(_Sample(now, task, culprit, _describe(frame)))
+        where = culprit.where if culprit is not None else None if task is None else task.get_name()
+        self._samples.append(_Sample(now, task, culprit, where, _describe(frame)))
         if len(self._samples) > 100:
             del self._samples[1:50]
 
 
 def _blame(samples: list[_Sample], seconds: float) -> _Sample | None:
-    """A sample of the task that was seen running for that long. Many tasks in turn are overload and nobody's fault."""
+    """A sample of the call that was seen running for that long. Many calls in turn are overload and nobody's fault."""
     if not samples:
         return None
-    task = Counter(sample.task for sample in samples).most_common(1)[0][0]
-    own = [sample for sample in samples if sample.task is task]
+    task, where = Counter((sample.task, sample.where) for sample in samples).most_common(1)[0][0]
+    own = [sample for sample in samples if sample.task is task and sample.where == where]
     return own[0] if task is not None and own[-1].time - own[0].time >= seconds else None
 
 

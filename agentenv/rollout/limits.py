@@ -1,4 +1,4 @@
-"""Deadlines for calls to code that is not ours: every one in a task of its own, none awaited for ever."""
+"""Deadlines for calls to code that is not ours: in another task than whoever waits for them, and never for ever."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
@@ -16,8 +17,10 @@ from agentenv.outcome import StopReason
 from agentenv.rollout.lag import LoopMonitor, Stall
 
 Result = TypeVar("Result")
+Part = TypeVar("Part")
 
 _LOG = logging.getLogger("agentenv.rollout")
+_CANCELLED_ITSELF = "it raised CancelledError although nobody had cancelled it"
 _CURRENT: ContextVar[Call[Any] | None] = ContextVar("agentenv_rollout_call", default=None)
 
 
@@ -68,67 +71,82 @@ class Budget:
 
 
 class Call(Generic[Result]):
-    """One running call: its task, its timer, and the future that says it is over one way or another."""
+    """Work in a task of its own, done in parts with a deadline each; `over` says that it has ended or was given up.
+
+    An episode is one such call and each of its resets, completions and steps a part, so that a part costs neither a
+    task nor a turn of the event loop, and the timer that was set for one part serves the next.
+    """
 
     __slots__ = (
         "_deadline",
         "_grace",
         "_loop",
+        "_seconds",
+        "_stopped",
         "_timer",
+        "_whole",
         "abandoned",
         "budget",
         "expired",
         "over",
-        "seconds",
         "task",
         "where",
-        "whole",
     )
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        function: Callable[[], Awaitable[Result]],
+        work: Callable[[Call[Result]], Awaitable[Result]],
         where: str,
-        seconds: float,
         budget: Budget,
         grace: float,
     ) -> None:
-        self.seconds = seconds
-        self.whole = (left := budget.left) < seconds
-        """Whether what is left of the budget, and not the call's own limit, will cut it off."""
-        seconds = min(seconds, left)
         self._loop = loop
         self._grace = grace
-        self._deadline = budget.now() + seconds
+        self._deadline = self._seconds = math.inf
+        self._whole = False
+        self._stopped = False
+        self._timer: asyncio.TimerHandle | None = None
         self.where = where
+        """The part that runs now."""
         self.budget = budget
         self.expired = False
         self.abandoned = False
         self.over: asyncio.Future[None] = loop.create_future()
         context = contextvars.copy_context()  # the caller goes on to do other things than this call
         context.run(self._mark)
-        self.task: asyncio.Task[Result] = loop.create_task(self._run(function), name=where, context=context)
+        self.task: asyncio.Task[Result] = loop.create_task(self._run(work), name=where, context=context)
         self.task.add_done_callback(self._on_done, context=context)
-        self._timer = loop.call_later(seconds, self._on_deadline)
 
-    def _mark(self) -> None:
-        _CURRENT.set(self)
-        CLOCK.set(self.budget)
+    async def part(self, function: Callable[[], Awaitable[Part]], where: str, seconds: float) -> Part:
+        """Awaits `function()` for at most `seconds` and at most what is left of the budget. For the work itself.
 
-    async def _run(self, function: Callable[[], Awaitable[Result]]) -> Result:
+        Raises:
+            OutOfTime: one of the two limits ran out.
+            RuntimeError: the function cancelled itself.
+            Exception: whatever else the function raised.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        task.set_name(where)
+        self._begin(where, seconds)
         try:
-            return await _contain(function)
-        finally:  # said here already, a turn of the loop before the task's callbacks are called
-            if not self.over.done():
-                self.over.set_result(None)
-
-    def charge(self, stall: Stall) -> None:
-        self.budget.charge(stall)
+            result = await _contain(function)
+        except asyncio.CancelledError:
+            self._end()
+            raise RuntimeError(_CANCELLED_ITSELF) from None
+        except Exception:
+            self._end()
+            raise
+        self._end()
+        if task.cancelling():
+            await _absorb(task)
+        return result
 
     def stop(self) -> None:
         """Tells the task to stop and gives it the grace period to do so."""
-        self._timer.cancel()
+        self.release()
+        self._stopped = True
         if self.over.done():
             self.over = self._loop.create_future()
         if self.task.done():
@@ -143,23 +161,73 @@ class Call(Generic[Result]):
         if not self.over.done():
             self.over.set_result(None)
 
-    def settle(self) -> None:
-        """Ends the bookkeeping; `expired` is final afterwards."""
-        self._timer.cancel()
-        self.expired = self.expired or self.budget.now() > self._deadline
+    def release(self) -> None:
+        """Lets go of the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def overdue(self) -> OutOfTime:
+        """What to raise for the part that ran out of time."""
+        if self._whole:
+            return OutOfTime(f"{self.where} was cut off: {_spent(self.budget)}", StopReason.EPISODE_TIMEOUT)
+        return OutOfTime(f"{self.where} gave no answer in {self._seconds:g} s", StopReason.CALL_TIMEOUT)
+
+    def charge(self, stall: Stall) -> None:
+        self.budget.charge(stall)
+
+    def _mark(self) -> None:
+        _CURRENT.set(self)
+        CLOCK.set(self.budget)
+
+    async def _run(self, work: Callable[[Call[Result]], Awaitable[Result]]) -> Result:
+        try:
+            return await work(self)
+        finally:  # said here already, a turn of the loop before the task's callbacks are called
+            if not self.over.done():
+                self.over.set_result(None)
+
+    def _begin(self, where: str, seconds: float) -> None:
+        left = self.budget.left
+        if left <= 0:
+            raise OutOfTime(f"{where} was not begun: {_spent(self.budget)}", StopReason.EPISODE_TIMEOUT)
+        self.where, self._seconds = where, seconds
+        self._whole = (
+            left < seconds
+        )  # whether what is left of the budget, and not the part's own limit, will cut it off
+        seconds = min(seconds, left)
+        self._deadline = self.budget.now() + seconds
+        self._wake_in(seconds)
+
+    def _end(self) -> None:
+        """The end of a part, however it came; raises what counts for more than that."""
+        late = self.expired or self.budget.now() > self._deadline
+        self._deadline = math.inf
+        if late:
+            raise self.overdue() from None
+        if self._stopped:
+            raise asyncio.CancelledError
+
+    def _wake_in(self, seconds: float) -> None:
+        if self._timer is not None:
+            if self._timer.when() <= self._loop.time() + seconds:
+                return  # set for an earlier part, it comes early and is then set again
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        left = self._deadline - self.budget.now()
+        if left <= 0:
+            self.expired = True
+            self.stop()
+        elif left < math.inf:  # another part runs by now, or others blocked the loop meanwhile
+            self._wake_in(left)
 
     def _on_done(self, task: asyncio.Task[Any]) -> None:
         _retrieve(task)
         if not self.over.done():
             self.over.set_result(None)
-
-    def _on_deadline(self) -> None:
-        left = self._deadline - self.budget.now()
-        if left > 0:  # others blocked the loop meanwhile, which is not this call's fault
-            self._timer = self._loop.call_later(left, self._on_deadline)
-            return
-        self.expired = True
-        self.stop()
 
 
 class Limits:
@@ -176,13 +244,22 @@ class Limits:
         """Every call given up on because it ignored cancellation, by name, oldest first."""
         self._grace = cancel_grace
 
+    async def supervise(self, work: Callable[[Call[Result]], Awaitable[Result]], where: str, budget: Budget) -> Result:
+        """Awaits `work(call)`, which does everything that takes time in parts of the call it is given.
+
+        The work runs in its own task: neither its cancelling itself nor its ignoring a cancellation reaches the
+        caller. Cancelling the caller stops the work, waits out its grace period and raises `CancelledError`.
+
+        Raises:
+            OutOfTime: a part ran out of time and would not stop either.
+            Exception: whatever the work raised.
+        """
+        return await self.finish(Call(asyncio.get_running_loop(), work, where, budget, self._grace))
+
     async def call(
         self, function: Callable[[], Awaitable[Result]], where: str, seconds: float, budget: Budget
     ) -> Result:
-        """Awaits `function()` for at most `seconds` and at most what is left of `budget`.
-
-        The call runs in its own task: neither its cancelling itself nor its ignoring a cancellation reaches the
-        caller. Cancelling the caller stops the call, waits out its grace period and raises `CancelledError`.
+        """Awaits `function()` for at most `seconds` and at most what is left of `budget`, as the only part of its work.
 
         Raises:
             OutOfTime: one of the two limits ran out.
@@ -193,18 +270,12 @@ class Limits:
     def begin(
         self, function: Callable[[], Awaitable[Result]], where: str, seconds: float, budget: Budget
     ) -> Call[Result]:
-        """Begins a call that `finish` must be awaited for; for callers who cannot wait where they are.
-
-        Raises:
-            OutOfTime: there is nothing left of the budget.
-        """
-        if budget.left <= 0:
-            raise OutOfTime(f"{where} was not begun: {_spent(budget)}", StopReason.EPISODE_TIMEOUT)
-        return Call(asyncio.get_running_loop(), function, where, seconds, budget, self._grace)
+        """Begins a call that `finish` must be awaited for; for callers who cannot wait where they are."""
+        loop = asyncio.get_running_loop()
+        return Call(loop, lambda call: call.part(function, where, seconds), where, budget, self._grace)
 
     async def finish(self, call: Call[Result]) -> Result:
         """Awaits a call that was begun. Cancelling this, and what it raises, is as with `call`."""
-        where, budget = call.where, call.budget
         try:
             await call.over
         except asyncio.CancelledError:
@@ -215,15 +286,13 @@ class Limits:
                 call.abandon()
             raise
         finally:
-            call.settle()
+            call.release()
             if call.abandoned:
                 self._let_go(call)
-        if call.expired:
-            if call.whole:
-                raise OutOfTime(f"{where} was cut off: {_spent(budget)}", StopReason.EPISODE_TIMEOUT)
-            raise OutOfTime(f"{where} gave no answer in {call.seconds:g} s", StopReason.CALL_TIMEOUT)
+        if call.abandoned:
+            raise call.overdue() if call.expired else RuntimeError("it was told to stop and did not")
         if call.task.cancelled():
-            raise RuntimeError("it raised CancelledError although nobody had cancelled it")
+            raise RuntimeError(_CANCELLED_ITSELF)
         return call.task.result()
 
     def _culprit_of(self, task: asyncio.Task[Any]) -> Call[Any] | None:
@@ -236,7 +305,7 @@ class Limits:
         self.abandoned.append(call.where)
         # asyncio.run awaits every task at its end and would hang on this one. Closing the coroutine from outside ends
         # it whatever it swallows; the task then finds nothing left to run.
-        with contextlib.suppress(RuntimeError):  # "coroutine ignored GeneratorExit"
+        with contextlib.suppress(Exception, asyncio.CancelledError):  # "coroutine ignored GeneratorExit"
             call.task.get_coro().close()
         call.task.cancel()
 
@@ -264,6 +333,21 @@ async def _contain(function: Callable[[], Awaitable[Result]]) -> Result:
         raise
     except BaseException as error:
         raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+async def _absorb(task: asyncio.Task[Any]) -> None:
+    """Takes back what a part did to the task it shares with the next: asking for its own cancellation.
+
+    Raises:
+        RuntimeError: the part ended before the cancellation reached it, which is as good as raising it.
+    """
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        raise RuntimeError(_CANCELLED_ITSELF) from None
+    finally:
+        while task.cancelling():
+            task.uncancel()
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
