@@ -5,8 +5,6 @@ This short module is the only place that turns an exception into a status. A fai
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -101,9 +99,8 @@ class Failure:
         return _ERROR_OF[self.boundary](self.message)
 
 
-@contextlib.contextmanager
-def boundary(side: Boundary, where: str) -> Iterator[None]:
-    """Blames every ordinary exception of the block on `side`, unless it already names its own boundary.
+class boundary:
+    """Blames every ordinary exception of its `with` block on `side`, unless it already names its own boundary.
 
     Cancellation and `KeyboardInterrupt` pass through. A `TimeoutError` is blamed on the clock.
 
@@ -113,14 +110,23 @@ def boundary(side: Boundary, where: str) -> Iterator[None]:
     ...
     agentenv.errors.VerifierError: my-env.correct raised ZeroDivisionError: division by zero
     """
-    try:
-        yield
-    except BoundaryError:
-        raise
-    except TimeoutError as error:
-        raise EpisodeTimeout(f"{where} timed out{_detail(error)}") from error
-    except Exception as error:
-        raise _ERROR_OF[side](f"{where} raised {type(error).__name__}{_detail(error)}") from error
+
+    __slots__ = ("_side", "_where")
+
+    def __init__(self, side: Boundary, where: str) -> None:
+        self._side = side
+        self._where = where
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, BoundaryError):
+            return
+        if isinstance(error, TimeoutError):
+            raise EpisodeTimeout(f"{self._where} timed out{_detail(error)}") from error
+        what = f"{self._where} raised {type(error).__name__}{_detail(error)}"
+        raise _ERROR_OF[self._side](what) from error
 
 
 def classify(error: BaseException, where: str) -> Failure:
