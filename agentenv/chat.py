@@ -31,7 +31,7 @@ class ChatEnv(Env):
 
     A turn with tool calls runs them and goes on. A turn without is answered by `respond`; where that returns `None`
     (as it does unless overridden) the turn is the final answer, the reward components are scored and the episode
-    terminates. Steps before the end are worth 0.
+    terminates. Steps before the end are worth what `score_turn` says, 0 unless it is overridden.
 
     Example:
         class Riddles(ChatEnv):
@@ -93,13 +93,19 @@ class ChatEnv(Env):
             answers = tuple(outcome.message for outcome in outcomes)
             self.__extend(answers, tool_calls=len(outcomes), tool_errors=errors)
             info = {"metrics": self.conversation.metrics, "tools": [_tool_info(outcome) for outcome in outcomes]}
-            return StepResult(Observation(answers, self.tools.specs), Reward.of(), False, False, info)
+            reward = await self.score_turn(message)
+            return StepResult(Observation(answers, self.tools.specs), reward, False, False, info)
         answer = await self.respond(message)
         info = {"metrics": self.conversation.metrics}
         if answer is None:
             return StepResult(Observation((), self.tools.specs), await self.score(), True, False, info)
         self.__extend(tuple(answer))
-        return StepResult(Observation(tuple(answer), self.tools.specs), Reward.of(), False, False, info)
+        reward = await self.score_turn(message)
+        return StepResult(Observation(tuple(answer), self.tools.specs), reward, False, False, info)
+
+    async def score_turn(self, message: Message) -> Reward | None:
+        """The reward of a turn after which the episode goes on; what it led to is in `messages` already."""
+        return Reward.of()
 
     async def score(self) -> Reward | None:
         """Every reward component of the conversation so far.

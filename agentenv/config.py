@@ -127,10 +127,13 @@ def _read(path: Path) -> Table:
 
 
 def _merge(into: Table, layer: Mapping[str, Any], source: str, origins: dict[Steps, str], at: Steps = ()) -> None:
-    """Lays `layer` over `into`: tables are merged key by key, anything else replaces what was there."""
+    """Lays `layer` over `into`: tables are merged key by key, anything else replaces what was there.
+
+    A table that names another `kind` than the one below it begins anew: the old kind's settings are not its own.
+    """
     for key, value in layer.items():
         here = (*at, key)
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict) and not _other_kind(into[key], value):
             _merge(into[key], value, source, origins, here)
         elif isinstance(value, Mapping):
             into[key] = {}
@@ -139,6 +142,10 @@ def _merge(into: Table, layer: Mapping[str, Any], source: str, origins: dict[Ste
         else:
             into[key] = value
             origins[here] = source
+
+
+def _other_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
+    return "kind" in above and above["kind"] != below.get("kind")
 
 
 def _nested(steps: Steps, value: Any) -> Table:

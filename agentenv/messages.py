@@ -133,12 +133,15 @@ class Message:
             content = tuple(Part(part) for part in content if isinstance(part, Mapping))
         elif content is not None and not isinstance(content, str):
             raise MalformedMessageError(f"content must be text, parts or null, got {_shorten(content)}")
-        raw_calls = wire.get("tool_calls") or ()
-        if not isinstance(raw_calls, list | tuple) or not all(isinstance(call, Mapping) for call in raw_calls):
-            raise MalformedMessageError(f"tool_calls must be a list of objects, got {_shorten(raw_calls)}")
-        calls = tuple(ToolCall.from_wire(call) for call in raw_calls)
+        calls = _calls_from_wire(raw_calls) if (raw_calls := wire.get("tool_calls")) else ()
         extra = {key: value for key, value in wire.items() if key not in _NAMED and value is not None}
         return cls(role, content, calls, wire.get("tool_call_id"), wire.get("name"), extra)
+
+
+def _calls_from_wire(wire: object) -> tuple[ToolCall, ...]:
+    if not isinstance(wire, list | tuple) or not all(isinstance(call, Mapping) for call in wire):
+        raise MalformedMessageError(f"tool_calls must be a list of objects, got {_shorten(wire)}")
+    return tuple(ToolCall.from_wire(call) for call in wire)
 
 
 _NAMED = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})

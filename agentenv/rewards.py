@@ -63,7 +63,7 @@ def as_reward(value: object, where: str) -> Reward | None:
         if value is not None and not math.isfinite(value):
             raise RewardTypeError(f"{where} returned the reward {float(value)}, which is not finite")
         return value
-    if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__float__"):
         raise RewardTypeError(f"{where} returned a reward of type {type(value).__name__}: {value!r:.80}")
     try:
         number = float(value)
@@ -71,7 +71,7 @@ def as_reward(value: object, where: str) -> Reward | None:
         raise RewardTypeError(f"{where} returned a reward that is not a number: {value!r:.80}") from error
     if not math.isfinite(number):
         raise RewardTypeError(f"{where} returned the reward {number}, which is not finite")
-    return Reward.of(Component("reward", number))
+    return Reward(number, (Component("reward", number),))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+from collections.abc import Callable
+from contextlib import ExitStack
 from json import dumps as json_text
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ from agentenv.cli.common import Interrupted, all_settings, err, out, print_json,
 
 if TYPE_CHECKING:
     from agentenv.cli.train_config import TrainRun
-    from agentenv.learn.events import TrainResult
+    from agentenv.learn.events import TrainEvent, TrainResult
 
 
 RUN = "{run}"
@@ -63,6 +65,7 @@ def _run(wanted: TrainRun, folder: Path) -> TrainResult:
     from agentenv.errors import ConfigError
     from agentenv.learn.loop import train as run_training
     from agentenv.learn.model import silence_transformers
+    from agentenv.learn.tracking import open_trackers
     from agentenv.policy.contract import TrainablePolicy
     from agentenv.policy.registry import make_policy
 
@@ -74,9 +77,18 @@ def _run(wanted: TrainRun, folder: Path) -> TrainResult:
     view = TrainingView(err())
 
     async def run() -> TrainResult:
-        async with policy:
-            with view:
-                return await run_training(wanted.training, policy, folder, view.on_event)
+        with ExitStack() as open_ones:
+            watchers: list[Callable[[TrainEvent], None]] = [open_ones.enter_context(view).on_event]
+            for tracker in open_trackers(wanted.tracking, folder, wanted.model_dump(mode="json")):
+                open_ones.callback(tracker.close)
+                watchers.append(tracker.on_event)
+
+            def tell(event: TrainEvent) -> None:
+                for watcher in watchers:
+                    watcher(event)
+
+            async with policy:
+                return await run_training(wanted.training, policy, folder, tell)
 
     try:
         result = asyncio.run(run())

@@ -10,9 +10,9 @@ from typing import Generic, TypeVar
 import numpy
 import torch
 
-from agentenv.learn.streams import Stream, WeightedRow
+from agentenv.learn.streams import Stream, TokenRow
 
-RowT = TypeVar("RowT", bound=WeightedRow)
+RowT = TypeVar("RowT", bound=TokenRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,25 +23,33 @@ class MicroBatch(Generic[RowT]):
         ids: right-padded token ids, shape [B, T]. Causal attention never looks right, so padding needs no mask.
         predictors: positions in `ids.flatten()` whose logits predict a sampled token (one before it), shape [N].
         targets: the sampled ids, shape [N].
-        weights: their loss weights, shape [N].
+        sequences: which of `rows` each sampled token belongs to, shape [N].
     """
 
     rows: tuple[RowT, ...]
     ids: torch.Tensor
     predictors: torch.Tensor
     targets: torch.Tensor
-    weights: torch.Tensor
+    sequences: torch.Tensor
 
     def stream(self, of: Callable[[RowT], Stream]) -> torch.Tensor:
         """One stream at the sampled tokens, shape [N], in the order of `targets`.
 
         >>> batch.stream(lambda row: row.advantages)  # doctest: +SKIP
         """
-        return _gather(self.rows, of)
+        values = numpy.concatenate([of(row)[row.mask] for row in self.rows])
+        return torch.from_numpy(values.astype(numpy.float32, copy=False))
 
-
-def _gather(rows: Sequence[RowT], of: Callable[[RowT], Stream]) -> torch.Tensor:
-    return torch.from_numpy(numpy.concatenate([of(row)[row.mask] for row in rows]).astype(numpy.float32, copy=False))
+    def scatter(self, values: torch.Tensor) -> list[Stream]:
+        """The inverse of `stream`: a row's own numbers at its sampled positions, 0 elsewhere, shape [T] a row."""
+        array, streams, start = values.detach().float().cpu().numpy(), [], 0
+        for row in self.rows:
+            stream = numpy.zeros(len(row.ids), dtype=numpy.float32)
+            end = start + int(row.mask.sum())
+            stream[row.mask] = array[start:end]
+            streams.append(stream)
+            start = end
+        return streams
 
 
 def collate(rows: Sequence[RowT]) -> MicroBatch[RowT]:
@@ -59,7 +67,7 @@ def collate(rows: Sequence[RowT]) -> MicroBatch[RowT]:
         ids=torch.from_numpy(ids),
         predictors=torch.from_numpy(sampled - 1),
         targets=torch.from_numpy(ids.reshape(-1)[sampled]),
-        weights=_gather(rows, lambda row: row.weights),
+        sequences=torch.from_numpy(numpy.repeat(numpy.arange(len(rows)), [len(each) for each in positions])),
     )
 
 

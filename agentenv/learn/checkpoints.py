@@ -14,10 +14,13 @@ import torch
 from safetensors import SafetensorError
 
 from agentenv.learn.errors import CheckpointError
+from agentenv.learn.model import load_model
 
 TRAINER_FILE = "trainer.pt"
 KEPT = 2
 """How many of the latest checkpoints stay on disk."""
+
+REFERENCE = "reference"
 
 _WEIGHTS = re.compile(r".*\.(safetensors|bin|pt)(\.index\.json)?$")
 _NUMBERED = re.compile(r"^(?P<kind>iteration|best)-(?P<iteration>\d{6})$")
@@ -38,7 +41,7 @@ class Checkpoint:
 
     folder: Path
     progress: Progress
-    optimizer: dict[str, Any]
+    learner: dict[str, Any]
     torch_rng: torch.Tensor
 
 
@@ -54,13 +57,13 @@ class Checkpoints:
         self._folder = folder
         self._model_folder = model_folder
 
-    def save(self, model: Any, optimizer: dict[str, Any], progress: Progress) -> Path:
+    def save(self, model: Any, learner: dict[str, Any], progress: Progress) -> Path:
         """Writes a checkpoint and removes what it makes superfluous.
 
         Raises:
             CheckpointError: it cannot be written; the ones before it are untouched.
         """
-        state = {"progress": asdict(progress), "optimizer": optimizer, "torch_rng": torch.get_rng_state()}
+        state = {"progress": asdict(progress), "learner": learner, "torch_rng": torch.get_rng_state()}
         folder = self._write(f"iteration-{progress.iteration:06d}", model, state)
         self._prune(progress)
         return folder
@@ -73,6 +76,13 @@ class Checkpoints:
         """Where the best model of that iteration lies."""
         return self._folder / f"best-{iteration:06d}"
 
+    def reference(self, model: Any) -> Any:
+        """The model the iterations started from: `model`, written down the first time this is called, read later."""
+        folder = self._folder / REFERENCE
+        if not folder.is_dir():
+            self._write(REFERENCE, model, None)
+        return load_model(folder)
+
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint, or `None` where there is none.
 
@@ -84,7 +94,7 @@ class Checkpoints:
             return None
         try:
             state = torch.load(folder / TRAINER_FILE, weights_only=True)
-            return Checkpoint(folder, Progress(**state["progress"]), state["optimizer"], state["torch_rng"])
+            return Checkpoint(folder, Progress(**state["progress"]), state["learner"], state["torch_rng"])
         except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
             raise CheckpointError(
                 f"{folder} cannot be read ({type(error).__name__}: {error}); remove it to go on from the one before"

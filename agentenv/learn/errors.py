@@ -17,6 +17,10 @@ class DivergedError(LearnError):
     """A loss or gradient that is not finite. The optimizer step was not taken."""
 
 
+class OutOfMemoryError(LearnError):
+    """A batch that did not fit into memory, not even in halves."""
+
+
 class UpdateStoppedError(LearnError):
     """An update that was told to stop before it was complete."""
 

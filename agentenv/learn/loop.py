@@ -1,4 +1,4 @@
-"""Synchronous GRPO: roll out, compare siblings, update, serve the new weights; then again.
+"""The training loop: roll out, learn, serve the new weights; then again.
 
 A run is a folder: `config.json`, `journal.sqlite`, `metrics.jsonl` and `checkpoints/`. Started again with the same
 configuration it goes on: weights and optimizer come from the latest checkpoint, episodes played since then come from
@@ -8,13 +8,12 @@ the journal.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -23,10 +22,8 @@ from agentenv.episode import Episode
 from agentenv.errors import ConfigError
 from agentenv.evaluate import evaluate
 from agentenv.evaluate.protocol import write_json
-from agentenv.learn.advantages import GroupAdvantages, grpo
 from agentenv.learn.checkpoints import Checkpoints, Progress
 from agentenv.learn.config import TrainConfig, WarmupConfig
-from agentenv.learn.diagnostics import UpdateDiagnostics
 from agentenv.learn.errors import LearnError
 from agentenv.learn.events import (
     CheckpointSaved,
@@ -38,20 +35,18 @@ from agentenv.learn.events import (
     TrainResult,
     WarmupStep,
 )
+from agentenv.learn.learner import Learned, Learner
 from agentenv.learn.metrics import IterationMetrics, MetricsFile, Seconds, as_values
 from agentenv.learn.model import load_model
 from agentenv.learn.sources import TaskStream
-from agentenv.learn.streams import TrainingRow, training_rows
 from agentenv.learn.supervised import SupervisedStep
 from agentenv.learn.testing import FinalTest
-from agentenv.learn.trainer import Trainer
 from agentenv.learn.warmup import warm_up
 from agentenv.policy.contract import Sampling, TrainablePolicy
 from agentenv.registry import EnvSpec
 from agentenv.registry import spec as find_spec
 from agentenv.rollout import Journal, RolloutEngine, group_requests
 from agentenv.threads import THREADS
-from agentenv.trajectory import RowSet, build_rows, group_id
 
 CONFIG = "config.json"
 JOURNAL = "journal.sqlite"
@@ -123,7 +118,7 @@ class _Run:
         run_folder: Path,
         engine: RolloutEngine,
         on_event: Callable[[TrainEvent], None],
-        model: Any,
+        learner: Learner,
         progress: Progress,
         tasks: TaskStream,
     ) -> None:
@@ -135,7 +130,7 @@ class _Run:
         self._tell = on_event
         self._progress = progress
         self._tasks = tasks
-        self._trainer = Trainer(model, config.learner, temperature=config.temperature)
+        self._learner = learner
         self._checkpoints = Checkpoints(run_folder / CHECKPOINTS, policy.model_folder)
         self._metrics = MetricsFile(run_folder / METRICS)
         self._sampling = Sampling(
@@ -162,14 +157,18 @@ class _Run:
         finally:
             await env.close()
         progress = Progress() if checkpoint is None else checkpoint.progress
-        run = cls(config, spec, policy, run_folder, engine, on_event, model, progress, tasks)
-        if checkpoint is not None:
-            run._trainer.load_state_dict(checkpoint.optimizer)
-            torch.set_rng_state(checkpoint.torch_rng)
+        learner = Learner(model, config)
+        run = cls(config, spec, policy, run_folder, engine, on_event, learner, progress, tasks)
         episodes = config.tasks_per_iteration * config.siblings
         on_event(RunStarted(run_folder, config.iterations, episodes, progress.iteration))
         if checkpoint is None and config.warmup is not None:
             await run._warm_up(config.warmup)
+        if config.needs_reference:
+            reference = await _in_thread(lambda: run._checkpoints.reference(model))
+            learner.refer_to(reference)
+        if checkpoint is not None:
+            learner.load_state_dict(checkpoint.learner)
+            torch.set_rng_state(checkpoint.torch_rng)
         await policy.publish(model.state_dict(), progress.iteration)
         run._metrics.forget_after(progress.iteration or -1)  # evaluation 0 is repeated with the start
         return run
@@ -214,7 +213,7 @@ class _Run:
             loop.call_soon_threadsafe(self._tell, event)
 
         folder = self._policy.model_folder
-        await warm_up(self._trainer.model, folder, self._spec, self._config, warmup, on_step)
+        await warm_up(self._learner.model, folder, self._spec, self._config, warmup, on_step)
         await self._save()
 
     def _final_test(self) -> FinalTest | None:
@@ -228,14 +227,11 @@ class _Run:
         clock = _Stopwatch()
         episodes = await self._roll_out(iteration)
         rollout = clock.lap()
-        advantages = _advantages(episodes, self._config)
-        rows, trainable = _rows(episodes, advantages, self._config)
-        made = clock.lap()
-        update = await self._update(trainable, iteration)
-        updated = clock.lap()
-        await self._policy.publish(self._trainer.model.state_dict(), iteration)
-        seconds = Seconds(rollout, made, updated, clock.lap())
-        metrics = IterationMetrics.of(iteration, episodes, rows, advantages, update, seconds)
+        learned = await self._learn(episodes, iteration)
+        clock.lap()
+        await self._policy.publish(self._learner.model.state_dict(), iteration)
+        seconds = Seconds(rollout, learned.rows_seconds, learned.update_seconds, clock.lap())
+        metrics = IterationMetrics.of(iteration, episodes, learned, seconds)
         self._metrics.append("iteration", as_values(metrics))
         self._tell(IterationFinished(metrics))
 
@@ -261,19 +257,18 @@ class _Run:
             raise LearnError(f"iteration {iteration}: no episode was scored. {_commonest_failure(episodes)}")
         return sorted(episodes, key=lambda episode: order[episode.key])
 
-    async def _update(self, rows: list[TrainingRow], iteration: int) -> UpdateDiagnostics:
+    async def _learn(self, episodes: list[Episode], iteration: int) -> Learned:
         threads = self._config.learner.threads
-        rng = random.Random(f"{self._config.seed}/{iteration}")
 
-        def update() -> UpdateDiagnostics:
+        def learn() -> Learned:
             if threads is not None:
                 torch.set_num_threads(threads)
-            return self._trainer.update(rows, rng)
+            return self._learner.learn(episodes, iteration)
 
         try:
-            return await _in_thread(update)
+            return await _in_thread(learn)
         except asyncio.CancelledError:
-            self._trainer.stop()
+            self._learner.stop()
             raise
 
     async def _evaluate(self) -> bool:
@@ -291,7 +286,7 @@ class _Run:
         mean, known = evaluation.reward.mean, self._progress.best_reward
         best = mean is not None and (known is None or mean > known)
         if best:
-            await _in_thread(lambda: self._checkpoints.save_best(self._trainer.model, iteration))
+            await _in_thread(lambda: self._checkpoints.save_best(self._learner.model, iteration))
             self._progress = replace(self._progress, best_iteration=iteration, best_reward=mean)
         self._metrics.append("evaluation", {"iteration": iteration, "best": best, **evaluation.to_json()})
         self._tell(Evaluated(iteration, evaluation, best))
@@ -303,26 +298,10 @@ class _Run:
         return target is not None and best is not None and best >= target
 
     async def _save(self) -> Path:
-        progress, trainer = self._progress, self._trainer
-        folder = await _in_thread(lambda: self._checkpoints.save(trainer.model, trainer.state_dict(), progress))
+        progress, learner = self._progress, self._learner
+        folder = await _in_thread(lambda: self._checkpoints.save(learner.model, learner.state_dict(), progress))
         self._tell(CheckpointSaved(progress.iteration, folder))
         return folder
-
-
-def _advantages(episodes: list[Episode], config: TrainConfig) -> GroupAdvantages:
-    rewards = [episode.reward for episode in episodes]
-    groups = [group_id(episode.key) for episode in episodes]
-    return grpo(rewards, groups, divide_by_std=config.learner.divide_by_std)
-
-
-def _rows(
-    episodes: list[Episode], advantages: GroupAdvantages, config: TrainConfig
-) -> tuple[RowSet, list[TrainingRow]]:
-    """All rows, and those that can be trained on: the rows of episodes that have a reward."""
-    built = build_rows(episodes, config.learner.row_view)
-    by_episode = {episode.id: value for episode, value in zip(episodes, advantages.values, strict=True)}
-    scored = [row for row in built.rows if by_episode[row.episode_id] is not None]
-    return built, training_rows(scored, by_episode, config.learner.aggregation)
 
 
 def _commonest_failure(episodes: list[Episode]) -> str:

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from agentenv.episode import Episode
-from agentenv.learn.advantages import GroupAdvantages
 from agentenv.learn.diagnostics import UpdateDiagnostics
-from agentenv.trajectory import RowSet
+from agentenv.learn.learner import Learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,7 @@ class IterationMetrics:
         continued: share of an episode's later model calls whose prompt is exactly an earlier call's tokens and more;
             the others begin rows of their own. departures: how their prompts departed (`agentenv.trajectory.Drift`).
         staleness_mean: weight versions between the sampling of a token and this update.
+        anchors, explained_variance, pretraining, kl_coefficient: see `Credit` and `Learned`.
         sampled_per_second: tokens over the rollout's time. trained_per_second: tokens over the update's.
     """
 
@@ -70,6 +70,10 @@ class IterationMetrics:
     continued: float
     departures: Mapping[str, int]
     staleness_mean: float
+    anchors: int
+    explained_variance: float
+    pretraining: bool
+    kl_coefficient: float
     update: UpdateDiagnostics
     seconds: Seconds
     sampled_per_second: float
@@ -80,18 +84,17 @@ class IterationMetrics:
         cls,
         iteration: int,
         episodes: Sequence[Episode],
-        rows: RowSet,
-        advantages: GroupAdvantages,
-        update: UpdateDiagnostics,
+        learned: Learned,
         seconds: Seconds,
     ) -> IterationMetrics:
-        """Everything from one iteration's episodes, rows, advantages and update. Versions count iterations."""
+        """Everything from one iteration's episodes and what was learnt from them. Versions count iterations."""
+        rows, groups, update = learned.rows, learned.credit.groups, learned.update
         scored = [episode for episode in episodes if episode.reward is not None]
         rewards = [episode.reward for episode in scored if episode.reward is not None]
         mean = _mean(rewards)
         responses = [float(_sampled(episode)) for episode in scored]
         reasons = [turn.finish_reason for episode in scored for turn in episode.turns]
-        idle = advantages.zero_variance_groups + advantages.singleton_groups
+        idle = groups.zero_variance_groups + groups.singleton_groups
         sampled = sum(row.sampled for row in rows.rows)
         stale = sum(int((iteration - 1 - row.versions[row.mask]).sum()) for row in rows.rows)
         return cls(
@@ -109,14 +112,18 @@ class IterationMetrics:
             response_mean=_mean(responses),
             response_max=max(responses, default=math.nan),
             capped=_ratio(sum(reason == "length" for reason in reasons), len(reasons)),
-            groups=advantages.groups,
-            zero_variance=_ratio(idle, advantages.groups),
+            groups=groups.groups,
+            zero_variance=_ratio(idle, groups.groups),
             rows=len(rows.rows),
             row_tokens=sum(len(row.ids) for row in rows.rows),
             excluded=dict(Counter(exclusion.reason.value for exclusion in rows.excluded)),
             continued=_ratio(rows.links.continued, rows.links.later),
             departures={drift.value: count for drift, count in sorted(rows.links.departures.items())},
             staleness_mean=_ratio(stale, sampled),
+            anchors=learned.credit.anchors,
+            explained_variance=learned.explained_variance,
+            pretraining=learned.pretraining,
+            kl_coefficient=learned.kl_coefficient,
             update=update,
             seconds=seconds,
             sampled_per_second=_ratio(sum(map(_sampled, episodes)), seconds.rollout),

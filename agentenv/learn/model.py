@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,19 @@ def silence_transformers() -> None:
     logging.disable_progress_bar()
 
 
-class SampledLogits:
-    """A model's logits at chosen positions only.
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a model says at N chosen positions: `logits` [N, V], and the last hidden `states` [N, H] they came from.
+
+    `states` is `None` for a model whose head is not one linear map of them.
+    """
+
+    logits: torch.Tensor
+    states: torch.Tensor | None
+
+
+class Forward:
+    """A causal model's outputs at chosen positions only.
 
     Most of a row is prompt and observation, whose logits nobody needs. Where the model is a decoder followed by one
     linear head (checked once on a few tokens), the head runs on the chosen positions alone; otherwise all logits are
@@ -47,14 +59,13 @@ class SampledLogits:
         self._head = model.get_output_embeddings()
         self._direct = self._head is not None and self._agrees()
 
-    def __call__(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Logits [N, V] at `positions` [N] of `ids.flatten()`, for right-padded `ids` [B, T]."""
+    def __call__(self, ids: torch.Tensor, positions: torch.Tensor) -> Outputs:
+        """The outputs at `positions` [N] of `ids.flatten()`, for right-padded `ids` [B, T]."""
         if not self._direct:
             logits: torch.Tensor = self._model(input_ids=ids, use_cache=False).logits
-            return logits.flatten(0, 1)[positions]
-        states = self._decoder(input_ids=ids, use_cache=False).last_hidden_state
-        chosen: torch.Tensor = self._head(states.flatten(0, 1)[positions])
-        return chosen
+            return Outputs(logits.flatten(0, 1)[positions], None)
+        states = hidden_states(self._decoder, ids, positions)
+        return Outputs(self._head(states), states)
 
     @torch.no_grad()
     def _agrees(self) -> bool:
@@ -66,3 +77,9 @@ class SampledLogits:
         direct = self._head(self._decoder(input_ids=ids, use_cache=False).last_hidden_state)
         self._model.train(was_training)
         return bool(torch.allclose(whole, direct, rtol=1e-4, atol=1e-5))
+
+
+def hidden_states(decoder: Any, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """A decoder's last hidden states [N, H] at `positions` [N] of `ids.flatten()`, for right-padded `ids` [B, T]."""
+    states: torch.Tensor = decoder(input_ids=ids, use_cache=False).last_hidden_state
+    return states.flatten(0, 1)[positions]

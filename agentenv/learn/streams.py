@@ -1,18 +1,15 @@
-"""What the learner consumes: rows with one number per position and per quantity, whatever algorithm filled them."""
+"""What the trainer consumes: rows with one number per position and per quantity, whatever algorithm filled them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy
 from numpy.typing import NDArray
 
-from agentenv.errors import UnscoredRewardError
-from agentenv.learn.aggregation import Aggregation
 from agentenv.learn.errors import InvalidRowError
-from agentenv.trajectory.rows import Row
 
 Ids = NDArray[numpy.int64]
 Mask = NDArray[numpy.bool_]
@@ -20,33 +17,70 @@ Stream = NDArray[numpy.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WeightedRow:
-    """Token ids and how much each sampled one counts; enough for supervised learning.
+class TokenRow:
+    """Token ids and which of them were sampled; enough for a forward pass.
 
     Attributes:
         name: of the episode or demonstration, for messages and for keeping an episode's rows together.
         ids: prompt, observation and sampled tokens in their order, shape [T].
         mask: true on the tokens to learn, shape [T].
-        weights: loss weight of each token, in any unit (losses are divided by their sum), 0 off the mask, shape [T].
     """
 
     name: str
     ids: Ids
     mask: Mask
-    weights: Stream
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class WeightedRow(TokenRow):
+    """How much each sampled token counts; enough for supervised learning.
+
+    Attributes:
+        weights: loss weight of each token, 0 off the mask, shape [T].
+        units: what the row adds to the denominator: a loss is Σ weight · loss / Σ units.
+    """
+
+    weights: Stream
+    units: float
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class TrainingRow(WeightedRow):
     """A weighted row with the streams of a policy-gradient loss, shape [T] each, 0 off the mask.
 
     Attributes:
         advantages: of each sampled token.
-        behaviour_logprobs: log-probability (nats) under the policy that sampled, as the sampler reported it.
+        behaviour_logprobs: log π_b (nats), as the sampler reported it.
+        old_logprobs: log π_p that the ratio is measured against; `None` takes the behaviour's.
+        proximal_mix: α of log π_p = log π_b + α (log π_θ − log π_b), in place of `old_logprobs`.
+        reference_logprobs: log π_ref, where the loss holds a divergence.
+        returns: the critic's targets. old_values: what it said before the update. Both or neither.
     """
 
     advantages: Stream
     behaviour_logprobs: Stream
+    old_logprobs: Stream | None = None
+    proximal_mix: Stream | None = None
+    reference_logprobs: Stream | None = None
+    returns: Stream | None = None
+    old_values: Stream | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no token has an advantage."""
+        return not self.advantages[self.mask].any()
+
+
+_CHECKED = (
+    "weights",
+    "advantages",
+    "behaviour_logprobs",
+    "old_logprobs",
+    "proximal_mix",
+    "reference_logprobs",
+    "returns",
+    "old_values",
+)
 
 
 def demonstration(name: str, ids: Iterable[int], mask: Iterable[bool], weight: float = 1.0) -> WeightedRow:
@@ -57,42 +91,11 @@ def demonstration(name: str, ids: Iterable[int], mask: Iterable[bool], weight: f
     """
     mask_array = numpy.fromiter(mask, dtype=numpy.bool_)
     weights = mask_array.astype(numpy.float32) * numpy.float32(weight)
-    return WeightedRow(name, numpy.fromiter(ids, dtype=numpy.int64), mask_array, weights)
+    units = float(weights.sum(dtype=numpy.float64))
+    return WeightedRow(name, numpy.fromiter(ids, dtype=numpy.int64), mask_array, weights, units)
 
 
-def training_rows(
-    rows: Iterable[Row], advantages: Mapping[str, float | None], aggregation: Aggregation
-) -> list[TrainingRow]:
-    """Gives every sampled token of a row the advantage of its episode.
-
-    Args:
-        advantages: by episode id.
-
-    Raises:
-        UnscoredRewardError: an episode has no advantage because its reward is `None`; leave its rows out.
-        InvalidRowError: a logprob is not finite, or a row has nothing to learn or nothing to predict it from.
-    """
-    return [_training_row(row, advantages.get(row.episode_id), aggregation) for row in rows]
-
-
-def _training_row(row: Row, advantage: float | None, aggregation: Aggregation) -> TrainingRow:
-    if advantage is None:
-        raise UnscoredRewardError(f"episode {row.episode_id} is not scored: leave its rows out before training")
-    sampled = int(row.mask.sum())
-    share = row.weight / sampled if aggregation is Aggregation.EPISODE_MEAN and sampled else 1.0
-    made = TrainingRow(
-        name=row.episode_id,
-        ids=row.ids,
-        mask=row.mask,
-        weights=row.mask * numpy.float32(share),
-        advantages=row.mask * numpy.float32(advantage),
-        behaviour_logprobs=row.logprobs,
-    )
-    check_row(made)
-    return made
-
-
-def check_row(row: WeightedRow, context: int | None = None) -> None:
+def check_row(row: TokenRow, context: int | None = None) -> None:
     """Refuses a row that would poison an update, naming it and the position at fault.
 
     Raises:
@@ -105,13 +108,13 @@ def check_row(row: WeightedRow, context: int | None = None) -> None:
         raise InvalidRowError(f"row of {row.name} starts with a sampled token: the model needs one to predict it from")
     if context is not None and len(row.ids) > context:
         raise InvalidRowError(f"row of {row.name} has {len(row.ids)} tokens but the model's context holds {context}")
-    streams: dict[str, NDArray[Any]] = {"weight": row.weights}
-    if isinstance(row, TrainingRow):
-        streams |= {"advantage": row.advantages, "logprob": row.behaviour_logprobs}
-    for label, values in streams.items():
+    for name in _CHECKED:
+        values: NDArray[Any] | None = getattr(row, name, None)
+        if values is None:
+            continue
         bad = row.mask & ~numpy.isfinite(values)
         if bad.any():
-            at = int(bad.argmax())
+            at, label = int(bad.argmax()), name.replace("_", " ").removesuffix("s")
             raise InvalidRowError(
                 f"row of {row.name}: the {label} at position {at} is {values[at]}, which is not finite"
             )

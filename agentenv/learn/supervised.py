@@ -13,7 +13,7 @@ from agentenv.learn.batches import micro_batches
 from agentenv.learn.config import SupervisedConfig
 from agentenv.learn.errors import DivergedError
 from agentenv.learn.losses import token_distribution, weighted_sum
-from agentenv.learn.model import SampledLogits
+from agentenv.learn.model import Forward
 from agentenv.learn.streams import WeightedRow, check_row
 
 
@@ -54,7 +54,7 @@ def supervise(
         InvalidRowError: a demonstration with nothing to learn or longer than the model's context.
         DivergedError: a loss or gradient that is not finite.
     """
-    logits_at = SampledLogits(model)
+    forward = Forward(model)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
     context = getattr(model.config, "max_position_embeddings", None)
@@ -68,12 +68,12 @@ def supervise(
         lr = linear_decay(step, config.steps, config.lr)
         for group in optimizer.param_groups:
             group["lr"] = lr
-        total_weight = float(sum(row.weights[row.mask].sum(dtype="float64") for row in rows))
+        units = sum(row.units for row in rows)
         mean, tokens = 0.0, 0
         for batch in micro_batches(rows, config.tokens_per_microbatch):
-            logits = logits_at(batch.ids.to(device), batch.predictors.to(device))
+            logits = forward(batch.ids.to(device), batch.predictors.to(device)).logits
             losses = -token_distribution(logits, batch.targets.to(device)).logprobs
-            loss = weighted_sum(losses, batch.weights.to(device), total_weight)
+            loss = weighted_sum(losses, batch.stream(lambda row: row.weights).to(device), units)
             loss.backward()  # type: ignore[no-untyped-call]
             mean += float(loss.detach())
             tokens += len(losses)

@@ -1,111 +1,307 @@
-"""The trainer: rows with per-token streams in, new weights and typed diagnostics out. It knows no algorithm."""
+"""The trainer: rows with per-token streams in, new weights and typed diagnostics out. It knows no algorithm by name."""
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from agentenv.learn.batches import MicroBatch, micro_batches, minibatches
-from agentenv.learn.config import LearnerConfig
+from agentenv.learn.config import CriticConfig, IdleRows, LearnerConfig
+from agentenv.learn.critic import Critic
 from agentenv.learn.diagnostics import Tally, UpdateDiagnostics
-from agentenv.learn.errors import DivergedError, UpdateStoppedError
-from agentenv.learn.losses import ppo_clip, token_distribution, weighted_sum
-from agentenv.learn.model import SampledLogits
-from agentenv.learn.streams import TrainingRow, check_row
+from agentenv.learn.errors import DivergedError, OutOfMemoryError, UpdateStoppedError
+from agentenv.learn.losses import token_distribution, value_loss, weighted_sum
+from agentenv.learn.model import Forward
+from agentenv.learn.objective import Objective, Tokens
+from agentenv.learn.scoring import logprobs_of, values_of
+from agentenv.learn.streams import Stream, TokenRow, TrainingRow, check_row
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What one update does: which parts it trains, and whether rows without advantage matter to it."""
+
+    kl_coefficient: float
+    policy: bool
+    everything: bool
 
 
 class Trainer:
-    """Owns the model's optimizer and turns batches of rows into optimizer steps.
+    """Owns the optimizer of a model, and of its critic, and turns batches of rows into optimizer steps.
 
     One thread at a time may call it; `stop` may be called from any. Nothing it does depends on the size of a
     micro-batch but speed and memory.
 
     Args:
         model: a causal language model (see `load_model`); its parameters are updated in place.
+        objective: the loss of each token.
         temperature: the one the rows were sampled at.
+        critic: whose values the rows' `returns` are for; trained beside the policy.
     """
 
-    def __init__(self, model: Any, config: LearnerConfig, *, temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        model: Any,
+        config: LearnerConfig,
+        objective: Objective,
+        *,
+        temperature: float = 1.0,
+        critic: Critic | None = None,
+        critic_config: CriticConfig | None = None,
+    ) -> None:
         self.model = model
+        self.critic = critic
         self._config = config
+        self._critic_config = critic_config or CriticConfig()
+        self._objective = objective
         self._temperature = temperature
-        self._logits = SampledLogits(model)
+        self._forward = Forward(model)
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._critic_parameters = [] if critic is None else list(critic.parameters())
+        groups: list[dict[str, Any]] = [{"params": self._parameters, "lr": config.lr}]
+        if critic is not None:
+            groups.append({"params": self._critic_parameters, "lr": self._critic_config.lr})
         self._optimizer = torch.optim.AdamW(
-            self._parameters, lr=config.lr, betas=config.betas, eps=config.epsilon, weight_decay=config.weight_decay
+            groups, betas=config.betas, eps=config.epsilon, weight_decay=config.weight_decay
         )
         self._context = getattr(model.config, "max_position_embeddings", None)
         self._device = self._parameters[0].device
         self._stopped = threading.Event()
 
-    def update(self, rows: Sequence[TrainingRow], rng: random.Random) -> UpdateDiagnostics:
-        """One pass over the rows in `minibatches` optimizer steps.
+    def logprobs(self, rows: Sequence[TokenRow], forward: Forward | None = None) -> list[Stream]:
+        """log π of the rows' sampled tokens by the weights as they are, or by another model's: a stream [T] a row."""
+        return logprobs_of(
+            forward or self._forward,
+            rows,
+            temperature=self._temperature,
+            max_tokens=self._config.tokens_per_microbatch,
+            device=self._device,
+        )
 
-        Rows without any advantage are left out first: they would cost a forward pass and give no gradient. `rng` deals
-        the episodes to the minibatches.
+    def values(self, rows: Sequence[TokenRow]) -> list[Stream]:
+        """What the critic says before each sampled token: a stream [T] a row."""
+        assert self.critic is not None
+        return values_of(
+            self._forward, self.critic, rows, max_tokens=self._config.tokens_per_microbatch, device=self._device
+        )
+
+    def update(
+        self,
+        rows: Sequence[TrainingRow],
+        rng: random.Random,
+        *,
+        kl_coefficient: float = 0.0,
+        critic_only: bool = False,
+    ) -> UpdateDiagnostics:
+        """`epochs` passes over the rows in `minibatches` optimizer steps each.
+
+        Rows without any advantage are left out where that changes no gradient: they would cost a forward pass. `rng`
+        deals the episodes to the minibatches.
+
+        Args:
+            kl_coefficient: of the divergence from the reference.
+            critic_only: leaves the policy as it is.
 
         Raises:
             InvalidRowError: a row that would poison the update; no step was taken.
             DivergedError: a gradient that is not finite; that step was not taken.
+            OutOfMemoryError: a batch did not fit even when it was halved.
             UpdateStoppedError: `stop` was called.
         """
         for row in rows:
             check_row(row, self._context)
-        useful = [row for row in rows if row.advantages[row.mask].any()]
+        everything = self._everything_counts
+        useful = [row for row in rows if everything or not row.idle]
+        counted = rows if self._config.idle_rows is IdleRows.COUNT else useful
+        dealt = (
+            minibatch
+            for _ in range(self._config.epochs)
+            for minibatch in minibatches(counted, self._config.minibatches, rng)
+            if everything or not all(row.idle for row in minibatch)
+        )
+        work = _Work(kl_coefficient, policy=not critic_only, everything=everything)
+        return self._steps(dealt, work, Tally(len(rows), len(rows) - len(useful)))
+
+    def update_lazily(self, dealt: Iterable[Sequence[TrainingRow]]) -> UpdateDiagnostics:
+        """One optimizer step for each minibatch, drawn only once the step before it has been taken.
+
+        For losses whose streams depend on the weights as they are at that step. Raises as `update` does.
+        """
+
+        rows = 0
+
+        def checked() -> Iterator[Sequence[TrainingRow]]:
+            nonlocal rows
+            for minibatch in dealt:
+                for row in minibatch:
+                    check_row(row, self._context)
+                rows += len(minibatch)
+                yield minibatch
+
+        work = _Work(0.0, policy=True, everything=self._everything_counts)
+        return dataclasses.replace(self._steps(checked(), work, Tally(0, 0)), rows=rows)
+
+    @property
+    def _everything_counts(self) -> bool:
+        """Whether rows without advantage have a gradient too."""
+        return self.critic is not None or not self._objective.advantage_alone
+
+    def _steps(self, dealt: Iterable[Sequence[TrainingRow]], work: _Work, tally: Tally) -> UpdateDiagnostics:
         self.model.train()
-        tally = Tally(len(rows), len(rows) - len(useful))
-        for step, minibatch in enumerate(minibatches(useful, self._config.minibatches, rng)):
-            total_weight = float(sum(row.weights[row.mask].sum(dtype="float64") for row in minibatch))
-            for batch in micro_batches(minibatch, self._config.tokens_per_microbatch):
-                if self._stopped.is_set():
-                    self._optimizer.zero_grad()
-                    raise UpdateStoppedError("the update was stopped before it was complete")
-                self._accumulate(batch, total_weight, tally, first_step=step == 0)
-            self._step(tally)
-        return tally.finish()
+        steps = 0
+        for minibatch in dealt:
+            tally = self._gradient(minibatch, work, tally, before_any_step=steps == 0)
+            self._step(tally, work)
+            steps += 1
+        return tally.finish(steps)
 
     def stop(self) -> None:
         """Ends a running update at its next micro-batch and refuses later ones."""
         self._stopped.set()
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimizer's state; the weights are the model's own."""
-        return self._optimizer.state_dict()
+        """The optimizer's state and the critic; the policy's weights are the model's own."""
+        state: dict[str, Any] = {"optimizer": self._optimizer.state_dict()}
+        if self.critic is not None:
+            state["critic"] = self.critic.state_dict()
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._optimizer.load_state_dict(state)
+        if self.critic is not None:
+            self.critic.load_state_dict(state["critic"])
+        self._optimizer.load_state_dict(state["optimizer"])
 
-    def _accumulate(self, batch: MicroBatch[TrainingRow], total_weight: float, tally: Tally, first_step: bool) -> None:
-        config, device = self._config, self._device
-        logits = self._logits(batch.ids.to(device), batch.predictors.to(device))
-        distribution = token_distribution(logits, batch.targets.to(device), self._temperature)
-        advantages = batch.stream(lambda row: row.advantages).to(device)
-        behaviour = batch.stream(lambda row: row.behaviour_logprobs).to(device)
-        losses = ppo_clip(
-            distribution.logprobs, behaviour, advantages, clip_low=config.clip_low, clip_high=config.clip_high
-        )
-        loss = weighted_sum(losses, batch.weights.to(device), total_weight)
-        loss.backward()  # type: ignore[no-untyped-call]
-        tally.add(
-            loss=float(loss.detach()),
-            log_ratios=distribution.logprobs.detach() - behaviour,
-            advantages=advantages,
-            entropies=distribution.entropies,
-            clip_low=config.clip_low,
-            clip_high=config.clip_high,
-            before_any_step=first_step,
-        )
-
-    def _step(self, tally: Tally) -> None:
-        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self._config.max_grad_norm))
-        if not math.isfinite(norm):
+    def _gradient(self, minibatch: Sequence[TrainingRow], work: _Work, tally: Tally, *, before_any_step: bool) -> Tally:
+        """Accumulates the gradient of a minibatch; one that does not fit into memory is tried once more in halves."""
+        budget = self._config.tokens_per_microbatch
+        tried = copy.deepcopy(tally)
+        try:
+            self._accumulate(minibatch, work, budget, tried, before_any_step)
+            return tried
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
             self._optimizer.zero_grad()
-            raise DivergedError("the gradient is not finite: lower learner.lr or look at the rows of this iteration")
+            tally.split_batches += 1
+        try:
+            self._accumulate(minibatch, work, budget // 2, tally, before_any_step)
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
+            self._optimizer.zero_grad()
+            longest = max(minibatch, key=lambda row: len(row.ids))
+            raise OutOfMemoryError(
+                f"a batch of {budget // 2} tokens does not fit into memory either (the longest row, of {longest.name}, "
+                f"has {len(longest.ids)}): lower learner.tokens_per_microbatch, or max_tokens and max_turns"
+            ) from error
+        return tally
+
+    def _accumulate(
+        self, minibatch: Sequence[TrainingRow], work: _Work, budget: int, tally: Tally, before_any_step: bool
+    ) -> None:
+        units = sum(row.units for row in minibatch)
+        rows = [row for row in minibatch if work.everything or not row.idle]
+        for batch in micro_batches(rows, budget):
+            if self._stopped.is_set():
+                self._optimizer.zero_grad()
+                raise UpdateStoppedError("the update was stopped before it was complete")
+            loss = self._loss(batch, work, units, tally, before_any_step)
+            loss.backward()  # type: ignore[no-untyped-call]
+            tally.add_batch(len(batch.targets), batch.ids.numel(), float(loss.detach()))
+
+    def _loss(
+        self, batch: MicroBatch[TrainingRow], work: _Work, units: float, tally: Tally, before_any_step: bool
+    ) -> torch.Tensor:
+        """A micro-batch's part of the minibatch's loss, a scalar."""
+        ids, positions = batch.ids.to(self._device), batch.predictors.to(self._device)
+        weights = self._stream(batch, "weights")
+        assert weights is not None
+        loss = weights.new_zeros(())
+        states = None
+        if work.policy or (self.critic is not None and self.critic.shares_layers):
+            outputs = self._forward(ids, positions)
+            states = outputs.states
+            if work.policy:
+                losses = self._policy_losses(batch, outputs.logits, work, tally, before_any_step)
+                loss = loss + weighted_sum(losses, weights, units)
+        if self.critic is not None:
+            values = self.critic(ids, positions, states, frozen_policy=not work.policy)
+            losses = self._value_losses(batch, values, tally)
+            loss = loss + self._critic_config.coefficient * weighted_sum(losses, weights, units)
+        return loss
+
+    def _policy_losses(
+        self, batch: MicroBatch[TrainingRow], logits: torch.Tensor, work: _Work, tally: Tally, before_any_step: bool
+    ) -> torch.Tensor:
+        distribution = token_distribution(
+            logits,
+            batch.targets.to(self._device),
+            self._temperature,
+            entropy_gradient=self._objective.entropy_counts,
+        )
+        advantages, behaviour = self._stream(batch, "advantages"), self._stream(batch, "behaviour_logprobs")
+        assert advantages is not None
+        assert behaviour is not None
+        told = self._objective(
+            Tokens(
+                logprobs=distribution.logprobs,
+                entropies=distribution.entropies,
+                advantages=advantages,
+                behaviour_logprobs=behaviour,
+                sequences=batch.sequences.to(self._device),
+                old_logprobs=self._stream(batch, "old_logprobs"),
+                proximal_mix=self._stream(batch, "proximal_mix"),
+                reference_logprobs=self._stream(batch, "reference_logprobs"),
+            ),
+            work.kl_coefficient,
+        )
+        tally.add_policy(told, distribution.entropies)
+        if before_any_step:
+            tally.add_mismatch(distribution.logprobs.detach() - behaviour)
+        return told.losses
+
+    def _value_losses(self, batch: MicroBatch[TrainingRow], values: torch.Tensor, tally: Tally) -> torch.Tensor:
+        returns = self._stream(batch, "returns")
+        if returns is None:
+            raise ValueError("a critic needs rows with returns")
+        old = self._stream(batch, "old_values")
+        losses = value_loss(values, returns, old, clip=self._critic_config.clip)
+        tally.add_values(losses)
+        return losses
+
+    def _stream(self, batch: MicroBatch[TrainingRow], name: str) -> torch.Tensor | None:
+        """A stream of all rows of a batch, on the model's device; `None` where the rows have none."""
+        if getattr(batch.rows[0], name) is None:
+            return None
+        stream = batch.stream(lambda row: getattr(row, name))
+        return stream.to(self._device)
+
+    def _step(self, tally: Tally, work: _Work) -> None:
+        policy_norm = self._clip(self._parameters, "policy") if work.policy else None
+        critic_norm = self._clip(self._critic_parameters, "critic") if self.critic is not None else None
         self._optimizer.step()
         self._optimizer.zero_grad()
-        tally.stepped(norm)
+        tally.stepped(policy_norm, critic_norm)
+
+    def _clip(self, parameters: list[torch.nn.Parameter], whose: str) -> float:
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self._config.max_grad_norm))
+        if not math.isfinite(norm):
+            self._optimizer.zero_grad()
+            setting = "learner.lr" if whose == "policy" else "critic.lr"
+            raise DivergedError(
+                f"the gradient of the {whose} is not finite: lower {setting} or look at the rows of this iteration"
+            )
+        return norm
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; on a CPU torch has no type of its own for it."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)

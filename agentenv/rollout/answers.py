@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from agentenv.env import Info, Observation, StepResult
 from agentenv.errors import EnvironmentFailure, ModelError, VerifierError
@@ -61,13 +61,17 @@ def check_return(value: float | None, reward_range: tuple[float, float], where: 
 def _observation(value: object, where: str) -> Observation:
     if not isinstance(value, Observation):
         raise EnvironmentFailure(f"{where} returned {value!r:.120} as observation, which is no Observation")
-    wrong: object = next((message for message in value.messages if not isinstance(message, Message)), None)
-    wrong = wrong or next((tool for tool in value.tools if not isinstance(tool, ToolSpec)), None)
-    if wrong is not None:
-        raise EnvironmentFailure(f"{where} returned an observation with {wrong!r:.120} in it")
+    _check_all(value.messages, Message, where)
+    _check_all(value.tools, ToolSpec, where)
     if type(value.messages) is tuple and type(value.tools) is tuple:
         return value
     return Observation(tuple(value.messages), tuple(value.tools))
+
+
+def _check_all(parts: Iterable[object], kind: type, where: str) -> None:
+    for part in parts:
+        if not isinstance(part, kind):
+            raise EnvironmentFailure(f"{where} returned an observation with {part!r:.120} in it")
 
 
 def _info(value: object, where: str) -> Info:
@@ -77,6 +81,8 @@ def _info(value: object, where: str) -> Info:
 
 
 def _flag(value: object, name: str, where: str) -> bool:
-    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):  # NumPy's, under its old and new name
+    if value is True or value is False:
+        return value
+    if type(value).__name__ in ("bool", "bool_"):  # NumPy's, under its old and new name
         return bool(value)
     raise EnvironmentFailure(f"{where} returned {value!r:.120} as {name}, which is no bool")

@@ -147,7 +147,7 @@ def message_from_wire(wire: Mapping[str, Any]) -> Message:
     content = wire["content"]
     if isinstance(content, list):
         content = tuple(Part(part) for part in content)
-    calls = tuple(ToolCall.from_wire(call) for call in wire.get("tool_calls", ()))
+    calls = tuple(map(ToolCall.from_wire, wire["tool_calls"])) if "tool_calls" in wire else ()
     extra = {name: value for name, value in wire.items() if name not in _NAMED}
     return Message(Role(wire["role"]), content, calls, wire.get("tool_call_id"), wire.get("name"), extra)
 

@@ -21,8 +21,10 @@ from agentenv.policy.contract import Policy, Session
 from agentenv.registry import EnvSpec
 from agentenv.rewards import as_reward
 from agentenv.rollout.answers import check_return, checked_completion, checked_reset, checked_step
+from agentenv.rollout.budget import Budget, OutOfTime
+from agentenv.rollout.calls import Call
 from agentenv.rollout.config import RolloutConfig
-from agentenv.rollout.limits import Budget, Call, Limits, OutOfTime
+from agentenv.rollout.limits import Limits
 from agentenv.rollout.request import EpisodeRequest
 
 Result = TypeVar("Result")

@@ -70,6 +70,11 @@ class _Sample:
     where: str | None
     code: str
 
+    @property
+    def runner(self) -> tuple[asyncio.Task[object] | None, Culprit | None, str | None]:
+        """Who ran: one part of one call. A task may run many calls in turn, and a call many parts."""
+        return self.task, self.culprit, self.where
+
 
 class LoopMonitor:
     """A clock for deadlines that stands still while the loop is blocked, and names who blocked it.
@@ -87,6 +92,8 @@ class LoopMonitor:
         self.stalled = 0.0
         """Seconds the loop has been blocked so far, all stalls together."""
         self.on_stall: Callable[[Stall], None] = lambda stall: None
+        self.at_work: Culprit | None = None
+        """The call that has the loop at this moment, if it is in a task that was lent to it and does not tell."""
         self._threshold = threshold
         self._culprit_of = culprit_of
         self._samples: list[_Sample] = []
@@ -151,7 +158,7 @@ class LoopMonitor:
         task = asyncio.current_task(self.loop)
         # Asked now: by the time the loop is free again, a task that has ended no longer knows whose it was, and one
         # that goes on is somewhere else.
-        culprit = None if task is None else self._culprit_of(task)
+        culprit = self.at_work or (None if task is None else self._culprit_of(task))
         where = culprit.where if culprit is not None else None if task is None else task.get_name()
         self._samples.append(_Sample(now, task, culprit, where, _describe(frame)))
         if len(self._samples) > 100:
@@ -159,12 +166,12 @@ class LoopMonitor:
 
 
 def _blame(samples: list[_Sample], seconds: float) -> _Sample | None:
-    """A sample of the call that was seen running for that long. Many calls in turn are overload and nobody's fault."""
+    """A sample of what was seen running for that long. Many calls in turn are overload and nobody's fault."""
     if not samples:
         return None
-    task, where = Counter((sample.task, sample.where) for sample in samples).most_common(1)[0][0]
-    own = [sample for sample in samples if sample.task is task and sample.where == where]
-    return own[0] if task is not None and own[-1].time - own[0].time >= seconds else None
+    runner = Counter(sample.runner for sample in samples).most_common(1)[0][0]
+    own = [sample for sample in samples if sample.runner == runner]
+    return own[0] if own[0].task is not None and own[-1].time - own[0].time >= seconds else None
 
 
 def _describe(frame: FrameType | None) -> str:

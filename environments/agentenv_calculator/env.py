@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from agentenv.chat import ChatEnv, Conversation
+from agentenv.env import Action, StepResult
 from agentenv.errors import ConfigError
 from agentenv.messages import Message, ToolCall, assistant
-from agentenv.rewards import reward
+from agentenv.rewards import Component, Reward, reward
 from agentenv.tasks import ProceduralTasks, Task, TaskSet
 from agentenv.tools import tool
 from agentenv_calculator.problems import Chain, evaluate
 
-MAX_LEVEL = 5
-"""The registered turn limit of six leaves room for five calls and an answer."""
+MAX_LEVEL = 9
+"""The registered turn limit of ten leaves room for nine calls and an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Snapshot:
     seed: int
     conversation: Conversation
     results: tuple[int, ...]
+    paid: int
 
 
 class Calculator(ChatEnv):
@@ -36,10 +39,14 @@ class Calculator(ChatEnv):
     the tool returned every intermediate value and the answer, in that order; a right guess earns nothing unless
     `require_tool=False`. Everything else earns 0.
 
+    With `progress` = p above 0 a right answer earns 1 − p, and each call that brings the chain a step further earns its
+    equal share of p: a reward for single turns. The metric `success` tells right answers from progress either way.
+
     Args:
         level: how many operations: one number, or (lowest, highest) to draw from uniformly.
         operand_max: the largest operand; the smallest is 2.
         require_tool: pay only for values the tool returned in this episode.
+        progress: the share of the reward that is paid for the steps, from 0 up to but not including 1.
         system_prompt: sent first when it is not empty.
         seed: another seed is another stream of tasks over the same splits.
     """
@@ -49,6 +56,7 @@ class Calculator(ChatEnv):
         level: int | Sequence[int] = (1, 2),
         operand_max: int = 99,
         require_tool: bool = True,
+        progress: float = 0.0,
         system_prompt: str = "",
         seed: int = 0,
     ) -> None:
@@ -57,7 +65,13 @@ class Calculator(ChatEnv):
         if not 3 <= operand_max <= 999:
             raise ConfigError(f"operand_max must lie between 3 and 999, got {operand_max}")
         self._operand_max = operand_max
+        if not 0 <= progress < 1:
+            raise ConfigError(
+                f"progress is the share of the reward paid for the steps, from 0 to below 1, got {progress}"
+            )
         self._require_tool = require_tool
+        self._progress = progress
+        self._paid = 0
         self._task_seed = seed
         self._results: list[int] = []
         self.system_prompt = system_prompt
@@ -71,6 +85,13 @@ class Calculator(ChatEnv):
 
     async def setup(self) -> None:
         self._results = []
+        self._paid = 0
+
+    async def step(self, action: Action) -> StepResult:
+        result = await super().step(action)
+        if result.terminated and result.reward is not None:
+            result.info["metrics"]["success"] = result.reward > 0
+        return result
 
     @tool(inline=True)
     def calculator(self, expression: str) -> str:
@@ -85,6 +106,22 @@ class Calculator(ChatEnv):
         value = evaluate(expression)
         self._results.append(value)
         return str(value)
+
+    async def score_turn(self, message: Message) -> Reward:
+        """What the steps of this turn earn."""
+        done, paid = self._steps_done, self._paid
+        self._paid = done
+        if not self._progress:
+            return Reward.of()
+        share = (done - paid) / len(self.task.data["values"])
+        return Reward.of(Component("progress", share, self._progress))
+
+    async def score(self) -> Reward | None:
+        components = [
+            dataclasses.replace(component, weight=1.0 - self._progress)
+            for component in (await super().score() or Reward.of()).components
+        ]
+        return Reward.of(*components)
 
     @reward(inline=True)
     def correct(self, completion: str, answer: int) -> float:
@@ -104,12 +141,13 @@ class Calculator(ChatEnv):
         return self.task.id, tuple(self._results)
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(self.task, self.seed, self.conversation, tuple(self._results))
+        return Snapshot(self.task, self.seed, self.conversation, tuple(self._results), self._paid)
 
     def restore(self, snapshot: Snapshot) -> None:
         self.begin(snapshot.task, snapshot.seed)
         self.conversation = snapshot.conversation
         self._results = list(snapshot.results)
+        self._paid = snapshot.paid
 
     @property
     def chain(self) -> Chain:

@@ -12,8 +12,8 @@ from enum import StrEnum
 from agentenv.messages import user
 from agentenv.tasks import Task
 
-MAX_DIGITS = 15
-"""Longest number the calculator takes: ample for the hardest task, and no way to keep it busy."""
+MAX_DIGITS = 30
+"""Longest number the calculator takes: what the hardest task needs (999 ^ 10), and no way to keep it busy."""
 
 _EXPRESSION = re.compile(rf"\s*(-?[0-9]{{1,{MAX_DIGITS}}})\s*([-+*])\s*(-?[0-9]{{1,{MAX_DIGITS}}})\s*")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,11 @@ pytest.importorskip("pydantic_ai")
 
 from agentenv.evaluate.runner import draw_tasks  # noqa: E402
 from agentenv.gateway import Continuation, Gateway, Protocol  # noqa: E402
-from agentenv.learn.advantages import grpo  # noqa: E402
-from agentenv.learn.aggregation import Aggregation  # noqa: E402
-from agentenv.learn.config import LearnerConfig  # noqa: E402
-from agentenv.learn.streams import training_rows  # noqa: E402
-from agentenv.learn.trainer import Trainer  # noqa: E402
+from agentenv.learn.config import LearnerConfig, TrainConfig  # noqa: E402
+from agentenv.learn.learner import Learner  # noqa: E402
 from agentenv.outcome import Status  # noqa: E402
 from agentenv.registry import EnvSpec  # noqa: E402
-from agentenv.trajectory import Row, group_id  # noqa: E402
+from agentenv.trajectory import Row  # noqa: E402
 from agentenv_tiny import load_policy  # noqa: E402
 from examples.agents.runner import AGENTS, Attempts, load_agent, run_agent  # noqa: E402
 
@@ -98,21 +94,18 @@ async def test_one_step_on_the_rows_makes_rewarded_answers_likelier_and_the_othe
 ) -> None:
     attempts = await attempts_of("plain_openai", embedded, environment, tasks=24, siblings=4)
     episodes = attempts.episodes
-    rewards = [episode.reward for episode in episodes]
-    assert len(set(rewards)) == 2, "a sample with successes and failures is needed to learn anything"
-    advantages = dict(
-        zip(
-            [episode.id for episode in episodes],
-            grpo(rewards, [group_id(episode.key) for episode in episodes]).values,
-            strict=True,
-        )
-    )
-    rows = [row for row in attempts.rows.rows if advantages[row.episode_id]]
+    rewards = {episode.id: episode.reward for episode in episodes}
+    assert len(set(rewards.values())) == 2, "a sample with successes and failures is needed to learn anything"
     model = load_policy(trained).model
+    config = TrainConfig(environment=environment.id, learner=LearnerConfig(lr=1e-4, minibatches=1))
+    rows = attempts.rows.rows
     before = [float(logprobs(model, row).mean()) for row in rows]
-    config = LearnerConfig(lr=1e-4, minibatches=1)
-    Trainer(model, config).update(training_rows(rows, advantages, Aggregation.EPISODE_MEAN), random.Random(0))
+    learned = Learner(model, config).learn(episodes, iteration=1)
     after = [float(logprobs(model.eval(), row).mean()) for row in rows]
+    advantages = {
+        row.episode_id: float(stream[row.mask][0])
+        for row, stream in zip(learned.rows.rows, learned.credit.advantages, strict=True)
+    }
     for sign in (1.0, -1.0):
         changes = [
             new - old

@@ -103,7 +103,7 @@ def test_an_interrupt_while_torch_works_is_one_clear_line_and_the_same_command_g
     [
         (["calculator.toml", "--learner.rl", "1"], "learner.rl is no setting. Did you mean 'learner.lr'?"),
         (["calculator.toml", "--iteration", "1"], "Did you mean 'iterations'"),
-        (["calculator.toml", "--siblings", "1"], "at least 2 siblings"),
+        (["calculator.toml", "--siblings", "1"], "siblings = 2 or more"),
         (["calculator.toml", "--policy", "openai:http://127.0.0.1:1/v1"], "cannot be trained"),
         (["calculator.toml", "--policy", "tiny:nowhere"], "no model in nowhere"),
         (["--iterations", "1", "calculator.toml"], "name the TOML file before"),

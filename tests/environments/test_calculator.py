@@ -39,13 +39,18 @@ def test_a_task_is_worded_from_left_to_right_with_its_value_as_answer() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(level=st.integers(1, 5), seed=st.integers(0, 2**31))
+@given(level=st.integers(1, 9), seed=st.integers(0, 2**31))
 async def test_the_oracle_earns_full_marks_at_every_level_within_the_turn_limit(level: int, seed: int) -> None:
     played = await play_oracle(agentenv.make("calculator-v0", level=level), seed=seed)
     assert played.total == 1.0
     assert played.last.terminated
     assert not played.last.truncated
-    assert played.last.info["metrics"] == {"turns": level + 1, "tool_calls": level, "tool_errors": 0}
+    assert played.last.info["metrics"] == {
+        "turns": level + 1,
+        "tool_calls": level,
+        "tool_errors": 0,
+        "success": True,
+    }
 
 
 @pytest.mark.parametrize(
@@ -114,7 +119,7 @@ async def test_results_of_one_episode_are_worth_nothing_in_the_next() -> None:
         "2**9",
         "1.5*2",
         "1e9*2",
-        "9" * 16 + "*2",
+        "9" * 31 + "*2",
         "__import__('os')",
         "１+２",
         "1_0*2",
@@ -140,8 +145,8 @@ async def test_a_refused_expression_is_an_observation_and_counted() -> None:
 
 
 async def test_too_many_turns_truncate_and_earn_nothing() -> None:
-    played = await play(agentenv.make("calculator-v0"), [calculate("1+1")] * 9, CHAIN)
-    assert len(played.steps) == 6
+    played = await play(agentenv.make("calculator-v0"), [calculate("1+1")] * 12, CHAIN)
+    assert len(played.steps) == 10
     assert (played.last.terminated, played.last.truncated, played.total) == (False, True, 0.0)
 
 
@@ -232,7 +237,27 @@ async def test_interleaved_episodes_do_not_disturb_each_other() -> None:
     assert _visible(steps[0]) == _visible(steps[1]) == alone
 
 
-@pytest.mark.parametrize("level", [0, 6, (2, 1), (0, 3), (1, 6)])
+async def test_progress_pays_each_step_its_share_and_the_answer_the_rest() -> None:
+    # p = 0.4 over a chain of two: 0.2 for each step, 0.6 for the answer.
+    played = await play(Calculator(progress=0.4), [calculate("12*34"), calculate("408-5"), assistant("403")], CHAIN)
+    assert [step.reward for step in played.steps] == pytest.approx([0.2, 0.2, 0.6])
+    assert played.last.info["metrics"]["success"]
+
+
+async def test_a_wrong_step_or_one_done_before_is_no_progress_and_a_wrong_answer_no_success() -> None:
+    said = [calculate("12*34"), calculate("12*34"), calculate("408+5"), assistant("413")]
+    played = await play(Calculator(progress=0.4), said, CHAIN)
+    assert [step.reward for step in played.steps] == pytest.approx([0.2, 0.0, 0.0, 0.0])
+    assert not played.last.info["metrics"]["success"]
+
+
+@pytest.mark.parametrize("progress", [-0.1, 1.0])
+def test_progress_is_a_share_that_leaves_something_for_the_answer(progress: float) -> None:
+    with pytest.raises(ConfigError, match="progress is the share"):
+        Calculator(progress=progress)
+
+
+@pytest.mark.parametrize("level", [0, 10, (2, 1), (0, 3), (1, 10)])
 def test_a_level_that_makes_no_sense_is_refused(level: int | tuple[int, int]) -> None:
     with pytest.raises(ConfigError, match="level"):
         Calculator(level=level)

@@ -9,7 +9,11 @@ import numpy
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from agentenv.learn.config import LearnerConfig, LossConfig
+from agentenv.learn.config.loss import PpoClip
+from agentenv.learn.objective import Objective
 from agentenv.learn.streams import TrainingRow
+from agentenv.learn.trainer import Trainer
 
 VOCABULARY = 19
 
@@ -31,6 +35,11 @@ def tiny_model(seed: int = 0, **changes: Any) -> Any:
         return LlamaForCausalLM(LlamaConfig(**(sizes | changes)))
 
 
+def trainer(model: Any, loss: LossConfig | None = None, *, temperature: float = 1.0, **learner: Any) -> Trainer:
+    """A trainer for the policy alone, by default with PPO's clip; the other keywords are the learner's settings."""
+    return Trainer(model, LearnerConfig(**learner), Objective(loss or PpoClip()), temperature=temperature)
+
+
 def row(
     ids: Sequence[int],
     sampled: Sequence[int],
@@ -50,6 +59,7 @@ def row(
         ids=numpy.array(ids, dtype=numpy.int64),
         mask=mask,
         weights=mask * numpy.float32(weight),
+        units=weight * len(sampled),
         advantages=mask * numpy.float32(advantage),
         behaviour_logprobs=behaviour,
     )

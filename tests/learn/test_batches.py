@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from agentenv.learn.batches import collate, micro_batches, minibatches  # noqa: E402
-from agentenv.learn.model import SampledLogits  # noqa: E402
+from agentenv.learn.model import Forward  # noqa: E402
 from tests.learn.build import logprobs_of, random_rows, row, tiny_model  # noqa: E402
 
 
@@ -60,7 +60,7 @@ def test_logits_at_sampled_positions_of_a_padded_batch_equal_those_of_each_row_a
     rows = random_rows(5, seed)
     batch = collate(rows)
     with torch.no_grad():
-        logits = SampledLogits(model)(batch.ids, batch.predictors)
+        logits = Forward(model)(batch.ids, batch.predictors).logits
     found = torch.log_softmax(logits, dim=-1).gather(1, batch.targets[:, None])[:, 0]
     alone = [logprobs_of(model, one.ids.tolist(), numpy.nonzero(one.mask)[0].tolist()) for one in rows]
     assert found.tolist() == pytest.approx(numpy.concatenate(alone).tolist(), abs=1e-5)
@@ -78,6 +78,6 @@ def test_a_model_that_does_more_than_a_linear_head_gets_its_whole_logits() -> No
     model.forward = doubled
     ids = torch.tensor([[1, 2, 3]])
     with torch.no_grad():
-        found = SampledLogits(model)(ids, torch.tensor([1]))
+        found = Forward(model)(ids, torch.tensor([1])).logits
         expected = 2 * plain(input_ids=ids).logits[0, 1:2]
     assert torch.allclose(found, expected, atol=1e-6)

@@ -35,7 +35,7 @@ def test_what_was_saved_comes_back(checkpoints: Checkpoints) -> None:
     found = checkpoints.latest()
     assert found is not None
     assert (found.folder, found.progress) == (folder, progress)
-    assert found.optimizer["state"][0].tolist() == [1.0, 1.0]
+    assert found.learner["state"][0].tolist() == [1.0, 1.0]
 
 
 def test_a_checkpoint_is_a_policy_folder_with_new_weights_and_the_old_tokenizer(checkpoints: Checkpoints) -> None:

@@ -261,12 +261,12 @@ async def test_the_event_loop_turns_while_torch_works(
     turned: list[bool] = []
     plain = Trainer.update
 
-    def waiting(self: Trainer, *arguments: Any) -> Any:
+    def waiting(self: Trainer, *arguments: Any, **keywords: Any) -> Any:
         # A blocked loop would never run this callback, and the wait would end without it.
         done = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop)
         done.result(timeout=30)
         turned.append(True)
-        return plain(self, *arguments)
+        return plain(self, *arguments, **keywords)
 
     monkeypatch.setattr(Trainer, "update", waiting)
     await run(start, tmp_path / "run", iterations=1)

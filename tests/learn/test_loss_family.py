@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -17,9 +18,10 @@ from agentenv.learn.losses import (  # noqa: E402
     dppo,
     gspo,
     icepop_weights,
+    interpolated_logprobs,
     kl_k2,
-    log_linear_proximal,
     ppo_clip,
+    proximal_mix,
     reinforce,
     sequence_mean,
     sequence_weights,
@@ -183,18 +185,16 @@ def test_decoupled_ppo_is_the_clip_against_the_proximal_policy_weighted_by_how_f
 
 
 def test_the_log_linear_proximal_policy_lies_where_its_version_says() -> None:
-    # Trained version 5, proximal 4. Sampled by 1: α = 3/4; by 3: 1/2; by 4: 0, the sampler itself.
-    found = log_linear_proximal(
-        numbers(0.0, 0.0, 0.0), numbers(-4.0, -4.0, -4.0), torch.tensor([1, 3, 4]), proximal_version=4, version=5
-    )
+    # Version 5 is made from version 4. Sampled by 1: α = 3/4; by 3: 1/2; by 4: 0, the sampler itself.
+    mix = proximal_mix(numpy.array([1, 3, 4]), proximal_version=4, version=5)
+    found = interpolated_logprobs(numbers(0.0, 0.0, 0.0), numbers(-4.0, -4.0, -4.0), torch.tensor(mix))
     assert found.tolist() == pytest.approx([-1.0, -2.0, -4.0])
-    with pytest.raises(ConfigError, match="rise"):
-        log_linear_proximal(numbers(0.0), numbers(0.0), torch.tensor([5]), proximal_version=4, version=5)
+    with pytest.raises(ConfigError, match="must be later"):
+        proximal_mix(numpy.array([1]), proximal_version=4, version=4)
 
 
-def test_a_token_of_the_weights_being_trained_is_its_own_proximal_policy() -> None:
-    found = log_linear_proximal(numbers(-1.0), numbers(-2.0), torch.tensor([4]), proximal_version=4, version=4)
-    assert found.tolist() == [-2.0]
+def test_a_token_of_later_weights_than_the_proximal_ones_is_its_own_proximal_policy() -> None:
+    assert proximal_mix(numpy.array([6]), proximal_version=4, version=5).tolist() == [0.0]
 
 
 # --- the rest ---------------------------------------------------------------------------------------------------------

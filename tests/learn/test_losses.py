@@ -9,8 +9,6 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from agentenv.learn.losses import (  # noqa: E402
-    ClipCounts,
-    clip_counts,
     kl_k1,
     kl_k3,
     ppo_clip,
@@ -128,8 +126,3 @@ def test_both_divergence_estimates_average_to_the_divergence() -> None:
     assert (behaviour * kl_k1(log_ratios)).sum().item() == pytest.approx(exact.item())
     assert (behaviour * kl_k3(log_ratios)).sum().item() == pytest.approx(exact.item())
     assert (kl_k3(log_ratios) >= 0).all()
-
-
-def test_clipped_tokens_are_counted_at_their_side_and_only_where_the_gradient_is_cut() -> None:
-    log_ratios = log(0.5, 0.5, 2.0, 2.0, 1.0)
-    assert clip_counts(log_ratios, numbers(-1, 1, 1, -1, 1), **CLIP) == ClipCounts(low=1, high=1)

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch")
 
-from agentenv.learn.advantages import grpo
+from agentenv.episode import Episode
+from agentenv.learn.config.advantage import Grpo
+from agentenv.learn.credit import assign
 from agentenv.learn.diagnostics import Tally
+from agentenv.learn.experience import Experience
+from agentenv.learn.learner import Learned
 from agentenv.learn.metrics import IterationMetrics, MetricsFile, Seconds, as_values
 from agentenv.outcome import Status
 from agentenv.trajectory import build_rows
 from tests.trajectory.build import call, episode
+
+
+def learned_from(episodes: list[Episode]) -> Learned:
+    """The report of an update that took no step."""
+    rows = build_rows(episodes)
+    credit = assign(Experience.of(episodes, rows.rows), Grpo(), random.Random(0))
+    update = Tally(rows=len(rows.rows), skipped_rows=0).finish(0)
+    return Learned(tuple(episodes), rows, credit, update, math.nan, False, 0.0, 0.0, 0.0)
 
 
 def test_the_numbers_of_an_iteration_worked_by_hand() -> None:
@@ -25,10 +38,7 @@ def test_the_numbers_of_an_iteration_worked_by_hand() -> None:
         episode(call([1], [2, 2]), id="c", sibling=2, status=Status.MODEL_ERROR),
         episode(call([1], [2], version=4), id="d", group="other", final_reward=0.5),
     ]
-    rewards = [one.reward for one in episodes]
-    advantages = grpo(rewards, ["g", "g", "g", "other"])
-    update = Tally(rows=3, skipped_rows=1).finish()
-    metrics = IterationMetrics.of(5, episodes, build_rows(episodes), advantages, update, Seconds(2.0, 0.0, 1.0, 0.0))
+    metrics = IterationMetrics.of(5, episodes, learned_from(episodes), Seconds(2.0, 0.0, 1.0, 0.0))
     assert (metrics.iteration, metrics.version, metrics.episodes, metrics.unscored) == (5, 5, 4, 1)
     assert metrics.statuses == {"ok": 3, "model_error": 1}
     assert metrics.reward_mean == pytest.approx(0.5)
@@ -49,9 +59,7 @@ def test_turns_that_did_not_go_on_token_for_token_are_counted() -> None:
         episode(call([1], [2]), call([7], [8]), id="rewritten", sibling=1),
         episode(call([1], [2]), id="single", sibling=2),
     ]
-    advantages = grpo([one.reward for one in episodes], ["g", "g", "g"])
-    update = Tally(rows=5, skipped_rows=0).finish()
-    metrics = IterationMetrics.of(1, episodes, build_rows(episodes), advantages, update, Seconds(1.0, 0.0, 1.0, 0.0))
+    metrics = IterationMetrics.of(1, episodes, learned_from(episodes), Seconds(1.0, 0.0, 1.0, 0.0))
     # The third call of the first episode still continues its first.
     assert metrics.continued == 2 / 3
     assert metrics.departures == {"answer_changed": 1, "prompt_changed": 1}
@@ -59,7 +67,7 @@ def test_turns_that_did_not_go_on_token_for_token_are_counted() -> None:
 
 def test_what_could_not_be_measured_is_null(tmp_path: Path) -> None:
     file = MetricsFile(tmp_path / "metrics.jsonl")
-    file.append("iteration", {"iteration": 1, "update": as_values(Tally(0, 0).finish())})
+    file.append("iteration", {"iteration": 1, "update": as_values(Tally(0, 0).finish(0))})
     (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert json.loads(line)["update"]["loss"] is None
     assert "NaN" not in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from typing import Any
@@ -12,12 +13,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from agentenv.learn.config import LearnerConfig  # noqa: E402
 from agentenv.learn.errors import DivergedError, InvalidRowError, UpdateStoppedError  # noqa: E402
 from agentenv.learn.losses import ppo_clip  # noqa: E402
 from agentenv.learn.streams import TrainingRow  # noqa: E402
-from agentenv.learn.trainer import Trainer  # noqa: E402
-from tests.learn.build import VOCABULARY, logprobs_of, random_rows, row, tiny_model  # noqa: E402
+from tests.learn.build import VOCABULARY, logprobs_of, random_rows, row, tiny_model, trainer  # noqa: E402
 
 IDS = [3, 5, 7, 9, 11]
 SAMPLED = [2, 4]
@@ -30,7 +29,7 @@ def weights_of(model: Any) -> torch.Tensor:
 def updated(rows: list[TrainingRow], **changes: Any) -> tuple[torch.Tensor, Any]:
     """The weights of a fresh model after one update, and the diagnostics."""
     model = tiny_model()
-    diagnostics = Trainer(model, LearnerConfig(**({"minibatches": 1} | changes))).update(rows, random.Random(0))
+    diagnostics = trainer(model, **({"minibatches": 1} | changes)).update(rows, random.Random(0))
     return weights_of(model), diagnostics
 
 
@@ -43,8 +42,8 @@ def own_row(advantage: float, model: Any) -> TrainingRow:
 def test_an_update_moves_sampled_tokens_in_the_direction_of_their_advantage(advantage: float, rises: bool) -> None:
     model = tiny_model()
     before = logprobs_of(model, IDS, SAMPLED).sum()
-    trainer = Trainer(model, LearnerConfig(minibatches=1, lr=1e-3))
-    trainer.update([own_row(advantage, model)], random.Random(0))
+    learner = trainer(model, minibatches=1, lr=1e-3)
+    learner.update([own_row(advantage, model)], random.Random(0))
     after = logprobs_of(model, IDS, SAMPLED).sum()
     assert (after > before) == rises
     assert after != before
@@ -53,10 +52,9 @@ def test_an_update_moves_sampled_tokens_in_the_direction_of_their_advantage(adva
 def gradient_of(rows: list[TrainingRow], tokens_per_microbatch: int) -> torch.Tensor:
     """The gradient of one update, read from Adam's first moment, which after one step is a tenth of it."""
     model = tiny_model().double()
-    config = LearnerConfig(minibatches=1, tokens_per_microbatch=tokens_per_microbatch, max_grad_norm=1e9)
-    trainer = Trainer(model, config)
-    trainer.update(rows, random.Random(0))
-    states = trainer.state_dict()["state"]
+    learner = trainer(model, minibatches=1, tokens_per_microbatch=tokens_per_microbatch, max_grad_norm=1e9)
+    learner.update(rows, random.Random(0))
+    states = learner.state_dict()["optimizer"]["state"]
     return torch.cat([states[index]["exp_avg"].flatten() for index in sorted(states)]) / 0.1
 
 
@@ -91,13 +89,10 @@ def test_the_gradient_is_that_of_the_weighted_mean_written_out_token_by_token() 
 def test_unsampled_positions_change_nothing_but_the_context() -> None:
     rows = random_rows(4, model=tiny_model())
     noisy = [
-        TrainingRow(
-            one.name,
-            one.ids,
-            one.mask,
-            one.weights,
-            numpy.where(one.mask, one.advantages, 99.0).astype(numpy.float32),
-            numpy.where(one.mask, one.behaviour_logprobs, numpy.nan).astype(numpy.float32),
+        dataclasses.replace(
+            one,
+            advantages=numpy.where(one.mask, one.advantages, 99.0).astype(numpy.float32),
+            behaviour_logprobs=numpy.where(one.mask, one.behaviour_logprobs, numpy.nan).astype(numpy.float32),
         )
         for one in rows
     ]
@@ -186,7 +181,7 @@ def test_a_logprob_that_is_not_finite_is_refused_by_name_and_position_before_any
     before = weights_of(model)
     rows = [*random_rows(3), row(IDS, SAMPLED, logprobs=[-1.0, bad], name="episode-7")]
     with pytest.raises(InvalidRowError, match=r"episode-7.*logprob at position 4"):
-        Trainer(model, LearnerConfig()).update(rows, random.Random(0))
+        trainer(model).update(rows, random.Random(0))
     assert torch.equal(weights_of(model), before)
 
 
@@ -208,16 +203,16 @@ def test_a_gradient_that_is_not_finite_stops_the_run_without_a_step() -> None:
     rows = [row(IDS, SAMPLED, logprobs=[-1e30, -1.0], advantage=-1.0)]  # the ratio overflows
     before = weights_of(model)
     with pytest.raises(DivergedError, match=r"lower learner\.lr"):
-        Trainer(model, LearnerConfig()).update(rows, random.Random(0))
+        trainer(model).update(rows, random.Random(0))
     assert torch.equal(weights_of(model), before)
 
 
 def test_a_stopped_trainer_takes_no_further_step() -> None:
     model = tiny_model()
-    trainer = Trainer(model, LearnerConfig())
-    trainer.stop()
+    learner = trainer(model)
+    learner.stop()
     with pytest.raises(UpdateStoppedError):
-        trainer.update(random_rows(3), random.Random(0))
+        learner.update(random_rows(3), random.Random(0))
     assert torch.equal(weights_of(model), weights_of(tiny_model()))
 
 
@@ -227,8 +222,8 @@ def test_the_sampling_temperature_is_that_of_the_ratio() -> None:
         logits = model(input_ids=torch.tensor([IDS])).logits[0] / 0.5
     every = torch.log_softmax(logits, dim=-1)
     logprobs = [every[at - 1, IDS[at]].item() for at in SAMPLED]
-    trainer = Trainer(model, LearnerConfig(minibatches=1), temperature=0.5)
-    diagnostics = trainer.update([row(IDS, SAMPLED, logprobs=logprobs)], random.Random(0))
+    learner = trainer(model, temperature=0.5, minibatches=1)
+    diagnostics = learner.update([row(IDS, SAMPLED, logprobs=logprobs)], random.Random(0))
     assert diagnostics.mismatch_max < 1e-5
 
 
@@ -237,15 +232,15 @@ def test_training_goes_on_from_a_saved_optimizer_as_if_never_interrupted() -> No
 
     def run(interrupted: bool) -> torch.Tensor:
         model = tiny_model()
-        trainer = Trainer(model, LearnerConfig())
+        learner = trainer(model)
         for step in range(4):
             if interrupted and step == 2:
-                saved, optimizer = model.state_dict(), trainer.state_dict()
+                saved, optimizer = model.state_dict(), learner.state_dict()
                 model = tiny_model(seed=5)
                 model.load_state_dict(saved)
-                trainer = Trainer(model, LearnerConfig())
-                trainer.load_state_dict(optimizer)
-            trainer.update(rows, random.Random(step))
+                learner = trainer(model)
+                learner.load_state_dict(optimizer)
+            learner.update(rows, random.Random(step))
         return weights_of(model)
 
     assert torch.equal(run(interrupted=False), run(interrupted=True))
@@ -253,7 +248,7 @@ def test_training_goes_on_from_a_saved_optimizer_as_if_never_interrupted() -> No
 
 def test_repeated_updates_teach_the_rewarded_token() -> None:
     model = tiny_model()
-    trainer = Trainer(model, LearnerConfig(minibatches=1, lr=1e-2))
+    learner = trainer(model, minibatches=1, lr=1e-2)
     rng = random.Random(0)
     prompt, rewarded = [3, 5], 7
     for _ in range(20):
@@ -263,5 +258,5 @@ def test_repeated_updates_teach_the_rewarded_token() -> None:
             logprobs = logprobs_of(model, [*prompt, token], [2]).tolist()
             advantage = 1.0 if token == rewarded else -0.1
             rows.append(row([*prompt, token], [2], advantage=advantage, logprobs=logprobs, name=str(index)))
-        trainer.update(rows, rng)
+        learner.update(rows, rng)
     assert math.exp(logprobs_of(model, [*prompt, rewarded], [2])[0]) > 0.5

@@ -15,7 +15,10 @@ from agentenv.messages import Message, Wire
 from agentenv.outcome import Boundary, boundary
 from agentenv.registry import EnvSpec
 from agentenv.rollout.answers import checked_reset, checked_step
-from agentenv.rollout.limits import Budget, Call, Limits
+from agentenv.rollout.budget import Budget
+from agentenv.rollout.calls import Call
+from agentenv.rollout.lent import LentCall
+from agentenv.rollout.limits import Limits
 from agentenv.rollout.loading import EnvironmentLoader
 from agentenv.tasks import Task
 
@@ -99,17 +102,24 @@ class EnvironmentCalls:
                 await self.close(env)
             raise
 
-    def begin_step(self, env: Env, action: Action) -> Call[Stepped]:
+    def budget(self) -> Budget:
+        """The clock of one session's steps; they may take as long as they like all together."""
+        return Budget(self._limits.clock, math.inf)
+
+    def begin_step(self, env: Env, action: Action, budget: Budget) -> Call[Stepped]:
         """Begins a step, which `finish_step` must be awaited for."""
+        return self._limits.begin(lambda: self._take(env, action), self._step, self._config.environment_timeout, budget)
 
-        async def step_environment() -> Stepped:
-            answer: object = await env.step(action)
-            result = checked_step(answer, self._step)
-            over = result.terminated or result.truncated
-            return result, Visible() if over else self._look(env)
+    def attempt_step(self, env: Env, action: Action, budget: Budget) -> Stepped | LentCall[Stepped]:
+        """Takes a step in the current task, as far as it comes without waiting; see `Limits.attempt`.
 
-        budget = Budget(self._limits.clock, math.inf)
-        return self._limits.begin(step_environment, self._step, self._config.environment_timeout, budget)
+        Raises:
+            BoundaryError: it failed already.
+        """
+        with boundary(Boundary.ENVIRONMENT, self._step):
+            return self._limits.attempt(
+                lambda: self._take(env, action), self._step, self._config.environment_timeout, budget
+            )
 
     async def finish_step(self, call: Call[Stepped]) -> Stepped:
         """What the step led to, checked. Raises `BoundaryError` when it failed."""
@@ -127,6 +137,12 @@ class EnvironmentCalls:
     async def stop(self) -> None:
         await self._loader.close()
 
+    async def _take(self, env: Env, action: Action) -> Stepped:
+        answer: object = await env.step(action)
+        result = checked_step(answer, self._step)
+        over = result.terminated or result.truncated
+        return result, Visible() if over else self._look(env)
+
     def _look(self, env: Env) -> Visible:
         key = env.state_key()
         return Visible(_as_text(key), self._ask_oracle(env) if self._config.answers else None)
@@ -139,7 +155,7 @@ class EnvironmentCalls:
 
     async def _call(self, function: Callable[[], Awaitable[Result]], where: str, seconds: float) -> Result:
         with boundary(Boundary.ENVIRONMENT, where):
-            return await self._limits.call(function, where, seconds, Budget(self._limits.clock, math.inf))
+            return await self._limits.call(function, where, seconds, self.budget())
 
 
 def _own_seed(env: Env) -> int | None:

@@ -147,11 +147,11 @@ class RemoteEnv(Env):
 
 
 def _messages(wire: list[Wire]) -> tuple[Message, ...]:
-    return tuple(message_from_wire(message) for message in wire)
+    return tuple(map(message_from_wire, wire))
 
 
 def _tools(wire: list[Wire]) -> tuple[ToolSpec, ...]:
-    return tuple(ToolSpec.from_wire(tool) for tool in wire)
+    return tuple(map(ToolSpec.from_wire, wire))
 
 
 def _reward(reply: dict[str, Any]) -> Reward | None:

@@ -23,9 +23,12 @@ RECONNECT_S = 10.0
 
 CONNECT_S = 10.0
 PING_S = 20.0
+"""A server that is silent for so long is asked whether it is still there, and given half as long to say so."""
+
 MARGIN_S = 30.0
 """How much longer than the server allows itself for a call its answer is waited for."""
 
+_CLOSE = aiohttp.ClientWSTimeout(ws_close=2.0)
 _TEND_S = 1.0
 _PAUSE_S = 0.05
 _FRAME = 256 * 1024
@@ -36,6 +39,10 @@ _BEATS = 500
 
 _FRUITLESS = 5
 """Connections in a row that ended before a single reply: as many, and it is not worth another."""
+
+_NOTHING = encode({"op": "heartbeat", "sessions": []})
+_WS = aiohttp.WSMsgType
+_THE_END = frozenset({_WS.CLOSE, _WS.CLOSING, _WS.CLOSED, _WS.ERROR})
 
 _BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
 _RUBBISH = (KeyError, TypeError, ValueError)
@@ -72,6 +79,9 @@ class Connection:
         self._server: Mapping[str, Any] = {}
         self._running: asyncio.Task[None] | None = None
         self._heard = 0
+        self._listening = False
+        self._wanted = asyncio.Event()
+        self._rubbish: Exception | None = None
         self._prefix = secrets.token_hex(8)
         self._count = 0
         self.sessions: set[str] = set()
@@ -109,7 +119,10 @@ class Connection:
         pending = _Pending(text, self._loop.create_future(), self._loop.time(), epoch)
         self._pending[id] = pending
         try:
-            await self._send(text)
+            if self._socket is None or len(self._pending) > 1 or self._outbox:
+                self._post(text)
+            else:
+                await self._exchange(self._socket, pending)
             reply = await pending.future
         finally:
             self._pending.pop(id, None)
@@ -117,12 +130,8 @@ class Connection:
             raise_error(reply, self.url)
         return reply
 
-    async def _send(self, text: bytes) -> None:
-        if self._socket is not None and len(self._pending) == 1 and not self._outbox:
-            # Nobody else speaks, so nothing is gained by waiting for company in the frame.
-            with suppress(*_BROKEN):  # whoever reads notices too, and sends everything pending again
-                await self._socket.send_frame(text, aiohttp.WSMsgType.TEXT)
-            return
+    def _post(self, text: bytes) -> None:
+        """Sends it, in one frame with whatever else there is to say."""
         self._outbox.append(text)
         if self._running is None:
             self._running = self._loop.create_task(self._run(), name=f"agentenv connection to {self.url}")
@@ -144,7 +153,7 @@ class Connection:
                 patience, fruitless = 0.0, 0
                 while fruitless < _FRUITLESS:
                     socket = await self._connect(http, patience)
-                    self._heard = 0
+                    self._heard, self._rubbish = 0, None
                     try:
                         await self._greet(socket)
                         await self._talk(socket)
@@ -169,7 +178,7 @@ class Connection:
         pause = _PAUSE_S
         while True:
             try:
-                return await http.ws_connect(f"{self.url}/socket", max_msg_size=0, heartbeat=PING_S)
+                return await http.ws_connect(f"{self.url}/socket", timeout=_CLOSE, max_msg_size=0)
             except aiohttp.WSServerHandshakeError as error:
                 if error.status == 401:
                     raise ConfigError(f"{self.url} wants its API key (api_key=, or {KEY_VARIABLE})") from error
@@ -196,16 +205,57 @@ class Connection:
     async def _talk(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
         async with asyncio.TaskGroup() as group:
-            others = [group.create_task(self._write(socket)), group.create_task(self._tend())]
+            others = [group.create_task(self._write(socket)), group.create_task(self._tend(socket))]
             try:
-                async for message in socket:
-                    if message.type is aiohttp.WSMsgType.TEXT:
-                        for line in message.data.split("\n"):
-                            self._hear(loads(line))
+                while self._listening or await self._listen(socket):
+                    # Whoever is alone in waiting for a reply listens himself: see `_exchange`.
+                    if self._listening or len(self._pending) <= 1:
+                        self._wanted.clear()
+                        await self._wanted.wait()
             finally:
                 self._socket = None
                 for other in others:
                     other.cancel()
+        if self._rubbish is not None:
+            raise self._rubbish
+
+    async def _exchange(self, socket: aiohttp.ClientWebSocketResponse, pending: _Pending) -> None:
+        """Sends the only request there is, and hears its reply. When others came meanwhile, others listen on.
+
+        Nobody else speaks, so nothing is gained by waiting for company in the frame, and where nobody listens either
+        it saves a turn of the loop to do that here.
+        """
+        try:
+            await socket.send_frame(pending.text, _WS.TEXT)
+        except _BROKEN:  # whoever listens notices too, and sends everything pending again
+            self._wanted.set()
+            return
+        if self._listening:
+            return
+        try:
+            while not pending.future.done() and await self._listen(socket):
+                pass
+        finally:
+            if len(self._pending) > 1 or not pending.future.done():
+                self._wanted.set()
+
+    async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> bool:
+        """Hears one frame of replies. False: there will be no more."""
+        if self._rubbish is not None:
+            return False
+        self._listening = True
+        try:
+            message = await socket.receive()
+        finally:
+            self._listening = False
+        try:
+            if message.type is _WS.TEXT:
+                for line in message.data.split("\n"):
+                    self._hear(loads(line))
+        except _RUBBISH as error:  # whoever heard it: the connection is at its end
+            self._rubbish = error
+            return False
+        return message.type not in _THE_END
 
     def _too_large(self) -> ConfigError:
         return ConfigError(f"{self.url} takes requests of at most {self._server['max_body']} bytes (--max-body)")
@@ -228,29 +278,41 @@ class Connection:
                         count += 1
                     frame = b"\n".join(self._outbox[:count])
                     del self._outbox[:count]
-                    await socket.send_frame(frame, aiohttp.WSMsgType.TEXT)
+                    await socket.send_frame(frame, _WS.TEXT)
 
-    async def _tend(self) -> None:
-        """Renews the leases, and fails requests that should have been answered long ago."""
+    async def _tend(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Renews the leases, fails requests that should have been answered long ago, and sees to it that somebody
+        listens here and somebody is there."""
         limit = self._server["environment_timeout"] + MARGIN_S
-        beaten = self._loop.time()
+        beaten = heard_at = self._loop.time()
+        heard, asked_at = self._heard, None
         while True:
-            await asyncio.sleep(min(_TEND_S, self._server["lease"] / 6))
+            await asyncio.sleep(min(_TEND_S, self._server["lease"] / 6, PING_S / 4))
             now = self._loop.time()
+            self._wanted.set()
+            if heard != self._heard:
+                heard, heard_at, asked_at = self._heard, now, None
+            elif asked_at is None and now - heard_at > PING_S:
+                asked_at = now
+                self._post(_NOTHING)
+            elif asked_at is not None and now - asked_at > PING_S / 2:
+                await socket.close()
             late = EpisodeTimeout(f"{self.url} gave no answer in {limit:g} s")
-            self._fail(late, lambda pending: now - pending.since > limit)  # noqa: B023 - called here and now
+            if self._fail(late, lambda pending: now - pending.since > limit):  # noqa: B023 - called here and now
+                self._post(_NOTHING)  # its reply wakes the one who listens, who may be one of them
             if self.sessions and now - beaten > self._server["lease"] / 3:
                 beaten = now
                 # Their replies are nobody's: what became of a session its next step will tell.
                 alive = sorted(self.sessions)
                 for first in range(0, len(alive), _BEATS):
-                    self._outbox.append(encode({"op": "heartbeat", "sessions": alive[first : first + _BEATS]}))
-                self._wake.set()
+                    self._post(encode({"op": "heartbeat", "sessions": alive[first : first + _BEATS]}))
 
-    def _fail(self, error: AgentenvError, concerned: Callable[[_Pending], bool]) -> None:
-        for pending in self._pending.values():
-            if concerned(pending) and not pending.future.done():
-                pending.future.set_exception(error)
+    def _fail(self, error: AgentenvError, concerned: Callable[[_Pending], bool]) -> int:
+        """Gives up the requests that are concerned; how many."""
+        failed = [pending for pending in self._pending.values() if concerned(pending) and not pending.future.done()]
+        for pending in failed:
+            pending.future.set_exception(error)
+        return len(failed)
 
 
 KEY_VARIABLE = "AGENTENV_ENVIRONMENT_KEY"

@@ -12,7 +12,7 @@ from typing import Any
 import pydantic
 
 from agentenv.gateway.environments.refusals import Code, Refusal
-from agentenv.gateway.environments.session import Deliver, Reply, error_reply
+from agentenv.gateway.environments.session import Deliver, Reply, UnderWay, error_reply
 from agentenv.gateway.environments.sessions import Sessions, described
 from agentenv.gateway.environments.tasks import PAGE, TaskSource, explain
 from agentenv.gateway.environments.wire import CreateSession
@@ -33,6 +33,9 @@ class Operation(StrEnum):
     CLOSE = "close"
 
 
+_OPERATIONS = {operation.value: operation for operation in Operation}
+
+
 @dataclass(frozen=True, slots=True)
 class Operations:
     """The operations on one server's sessions.
@@ -45,11 +48,11 @@ class Operations:
     tasks: TaskSource
     server: Callable[[], Wire]
 
-    def step(self, request: Wire, deliver: Deliver | None = None) -> Reply | asyncio.Task[Reply]:
-        """Takes a step without waiting for it. Errors are replies. For `deliver` see `EnvironmentSession.step`."""
+    def step(self, request: Wire, deliver: Deliver | None = None, *, lend: bool = False) -> Reply | UnderWay:
+        """Takes a step without waiting for it. Errors are replies. For the rest see `EnvironmentSession.step`."""
         try:
             self.sessions.check_epoch(request.get("epoch"))
-            return self.sessions.find(request.get("session")).step(request, deliver)
+            return self.sessions.find(request.get("session")).step(request, deliver, lend=lend)
         except Refusal as refusal:
             return self.refuse(refusal, request)
 
@@ -83,7 +86,7 @@ class Operations:
                 return await self.sessions.create(CreateSession.model_validate(wanted))
             case Operation.STEP:
                 answer = self.step(request)
-                return answer if isinstance(answer, Reply) else await asyncio.shield(answer)
+                return answer if isinstance(answer, Reply) else await asyncio.shield(answer.reply)
         if "epoch" in request:
             self.sessions.check_epoch(request["epoch"])
         match operation:
@@ -113,7 +116,7 @@ def operation_of(request: Wire) -> Operation:
     """The operation a request over the WebSocket names. Raises `Refusal` for any other."""
     name: Any = request.get("op")
     try:
-        return Operation(name)
-    except ValueError:
-        known = ", ".join(operation.value for operation in Operation)
+        return _OPERATIONS[name]
+    except (KeyError, TypeError):
+        known = ", ".join(_OPERATIONS)
         raise Refusal(Code.MALFORMED, f"op must be one of {known}; got {name!r:.80}") from None

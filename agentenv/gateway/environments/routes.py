@@ -99,7 +99,7 @@ class _Routes:
         session = self._operations.sessions.find(wire["session"])
         session.held += 1
         try:
-            return to_response(await asyncio.shield(answer))
+            return to_response(await asyncio.shield(answer.reply))
         finally:
             session.held -= 1
             session.expires_at = self._operations.sessions.lease_end()

@@ -13,8 +13,9 @@ from agentenv.gateway.environments.refusals import Code, Refusal
 from agentenv.messages import MalformedMessageError, Message, Role, Wire
 from agentenv.outcome import Failure, classify
 from agentenv.rewards import Reward
+from agentenv.rollout.calls import Call
 from agentenv.rollout.codec import failure_to_wire
-from agentenv.rollout.limits import Call
+from agentenv.rollout.lent import LentCall
 from agentenv.tools import ToolSpec
 
 
@@ -23,6 +24,18 @@ class Reply(NamedTuple):
 
     text: bytes
     code: Code | None = None
+
+
+class UnderWay(NamedTuple):
+    """A step that is not over yet.
+
+    Attributes:
+        reply: what will be said of it.
+        lent: the call that the task which asked belongs to now: it must end with `return await lent.rest()`.
+    """
+
+    reply: asyncio.Task[Reply]
+    lent: LentCall[Stepped] | None = None
 
 
 Deliver = Callable[[Reply], Awaitable[None]]
@@ -45,6 +58,7 @@ class EnvironmentSession:
     __slots__ = (
         "_answered",
         "_asked",
+        "_budget",
         "_call",
         "_calls",
         "_env",
@@ -53,6 +67,7 @@ class EnvironmentSession:
         "_running",
         "_tools",
         "_waiting",
+        "_waits",
         "conversation",
         "ended",
         "expires_at",
@@ -68,6 +83,7 @@ class EnvironmentSession:
         self.id = id
         self._epoch = epoch
         self._calls = calls
+        self._budget = calls.budget()
         self._env: Env | None = opened.env
         self._tools: tuple[ToolSpec, ...] = opened.observation.tools
         self._asked = ""
@@ -76,6 +92,7 @@ class EnvironmentSession:
         self._running: asyncio.Task[Reply] | None = None
         self._call: Call[Stepped] | None = None
         self._waiting: list[Deliver] = []
+        self._waits = False
         self.conversation: list[Message] = list(opened.observation.messages)
         self.turn = 0
         """Steps taken so far; also the number of the next one."""
@@ -87,11 +104,15 @@ class EnvironmentSession:
         self.held = 0
         """Requests over connections that are known to be alive and that wait for this session now."""
 
-    def step(self, request: Mapping[str, Any], deliver: Deliver | None = None) -> Reply | asyncio.Task[Reply]:
-        """The reply to a step, or the task that is working on it.
+    def step(
+        self, request: Mapping[str, Any], deliver: Deliver | None = None, *, lend: bool = False
+    ) -> Reply | UnderWay:
+        """The reply to a step; or the task that is working on it.
 
         Args:
-            deliver: awaited with the reply by the task, at its end. It must not raise.
+            deliver: awaited by that task with the reply, at its end. It must not raise.
+            lend: whether the current task may become the step's if that has to wait. A step that need not is then
+                over when this returns.
 
         Raises:
             Refusal: the step cannot be taken; the session is as it was.
@@ -102,7 +123,7 @@ class EnvironmentSession:
         if self._running is not None:
             if asked == self._asked:
                 self._waiting.extend([deliver] if deliver is not None else [])
-                return self._running
+                return UnderWay(self._running)
             raise Refusal(Code.BUSY, f"the session is taking step {self.turn} for another request")
         if asked == self._answered:
             if turn != self.turn - 1 and self.failure is None:
@@ -110,11 +131,16 @@ class EnvironmentSession:
             return self._recorded
         env = self._playable(turn)
         message = _assistant_message(request.get("message"))
-        self._asked, self._waiting = asked, [deliver] if deliver is not None else []
-        # A task of its own: whoever asked may go away in the meantime and come back for the reply.
-        self._call = call = self._calls.begin_step(env, Action(message))
-        self._running = asyncio.get_running_loop().create_task(self._take(call, asked, message))
-        return self._running
+        if not lend or self._waits:  # an environment that had to wait before is given a task at once
+            return self._go_on(self._calls.begin_step(env, Action(message), self._budget), asked, message, deliver)
+        try:
+            begun = self._calls.attempt_step(env, Action(message), self._budget)
+            if not isinstance(begun, LentCall):
+                return self._accept(asked, message, *begun)
+        except Exception as error:
+            return self._go_on(error, asked, message, deliver)
+        self._waits = True
+        return self._go_on(begun, asked, message, deliver)
 
     def describe(self) -> Wire:
         """Everything said so far, and where the episode stands."""
@@ -151,11 +177,21 @@ class EnvironmentSession:
             raise Refusal(Code.WRONG_TURN, problem)
         return self._env
 
-    async def _take(self, call: Call[Stepped], asked: str, message: Message) -> Reply:
+    def _go_on(
+        self, begun: Call[Stepped] | Exception, asked: str, message: Message, deliver: Deliver | None
+    ) -> UnderWay:
+        """Sees to a step that is not over, or has failed and is to be cleared away."""
+        self._asked, self._waiting = asked, [deliver] if deliver is not None else []
+        self._call = begun if isinstance(begun, Call) else None
+        # A task of its own: whoever asked may go away in the meantime and come back for the reply.
+        self._running = asyncio.get_running_loop().create_task(self._finish(begun, asked, message))
+        return UnderWay(self._running, begun if isinstance(begun, LentCall) else None)
+
+    async def _finish(self, begun: Call[Stepped] | Exception, asked: str, message: Message) -> Reply:
         try:
-            result, visible = await self._calls.finish_step(call)
-            reply = Reply(encode(self._step_reply(asked, result, visible)))
-            self._accept(message, result)
+            if isinstance(begun, Exception):
+                raise begun
+            reply = self._accept(asked, message, *await self._calls.finish_step(begun))
         except Exception as error:
             reply = await self._fail(asked, classify(error, f"{self._calls.spec.id}.step"))
         except asyncio.CancelledError:
@@ -171,12 +207,16 @@ class EnvironmentSession:
             await deliver(reply)
         return reply
 
-    def _accept(self, message: Message, result: StepResult) -> None:
+    def _accept(self, asked: str, message: Message, result: StepResult, visible: Visible) -> Reply:
+        """Records a step that was taken."""
+        reply = Reply(encode(self._step_reply(asked, result, visible)))
         self.turn += 1
         self.terminated, self.truncated = result.terminated, result.truncated
         self._tools = result.observation.tools
         self.conversation.append(message)
         self.conversation.extend(result.observation.messages)
+        self._answered, self._recorded = asked, reply
+        return reply
 
     async def _fail(self, asked: str, failure: Failure) -> Reply:
         self.failure = failure

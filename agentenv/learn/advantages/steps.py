@@ -50,9 +50,13 @@ def discounted_returns(rewards: Sequence[float], discount: float) -> list[float]
 
 
 def process_supervision(
-    step_rewards: Sequence[StepRewards], groups: Sequence[str], *, epsilon: float = DEFAULT_EPSILON
+    step_rewards: Sequence[StepRewards],
+    groups: Sequence[str],
+    *,
+    discount: float = 1.0,
+    epsilon: float = DEFAULT_EPSILON,
 ) -> TurnAdvantages:
-    """A of a turn = Σ of the normalised rewards of its step and those after it.
+    """A of a turn = Σ of the normalised rewards of its step and those after it, each `discount` times the one before.
 
     DeepSeekMath (https://arxiv.org/abs/2402.03300, section 4.1.3): every step reward is standardised by mean and
     unbiased deviation over *all* step rewards of the group.
@@ -67,7 +71,7 @@ def process_supervision(
         normalised = iter(standardised(steps, epsilon=epsilon))
         for index in indices:
             own = [next(normalised) for _ in scored[index] or ()]
-            values[index] = tuple(discounted_returns(own, 1.0))
+            values[index] = tuple(discounted_returns(own, discount))
     return TurnAdvantages(tuple(values), _of_returns(scored, groups))
 
 

@@ -7,12 +7,16 @@ estimators. `value`: the critic's. `preference`: DPO.
 from __future__ import annotations
 
 from agentenv.learn.losses.divergence import AdaptiveCoefficient, kl_k1, kl_k2, kl_k3
-from agentenv.learn.losses.mismatch import icepop_weights, log_linear_proximal, sequence_weights, token_weights
+from agentenv.learn.losses.mismatch import (
+    icepop_weights,
+    interpolated_logprobs,
+    proximal_mix,
+    sequence_weights,
+    token_weights,
+)
 from agentenv.learn.losses.policy import (
-    ClipCounts,
     TokenDistribution,
     cispo,
-    clip_counts,
     dppo,
     gspo,
     ppo_clip,
@@ -28,19 +32,18 @@ from agentenv.learn.losses.value import value_loss
 
 __all__ = [
     "AdaptiveCoefficient",
-    "ClipCounts",
     "TokenDistribution",
     "cispo",
-    "clip_counts",
     "dpo",
     "dppo",
     "gspo",
     "icepop_weights",
+    "interpolated_logprobs",
     "kl_k1",
     "kl_k2",
     "kl_k3",
-    "log_linear_proximal",
     "ppo_clip",
+    "proximal_mix",
     "reinforce",
     "sequence_mean",
     "sequence_sum",

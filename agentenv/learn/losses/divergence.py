@@ -28,7 +28,7 @@ def kl_k3(log_ratios: torch.Tensor) -> torch.Tensor:
 
 
 class AdaptiveCoefficient:
-    """A coefficient that keeps the divergence near a target.
+    """A coefficient that keeps the divergence near a target; without a target it stays as it is.
 
     β ← β · (1 + gain · clip(KL / target − 1, −0.2, 0.2)) after each update (Ziegler et al. 2019,
     https://arxiv.org/abs/1909.08593, section 2.2).
@@ -38,8 +38,8 @@ class AdaptiveCoefficient:
     0.11
     """
 
-    def __init__(self, start: float, *, target: float, gain: float = 0.1) -> None:
-        if start <= 0 or target <= 0 or gain <= 0:
+    def __init__(self, start: float, *, target: float | None, gain: float = 0.1) -> None:
+        if start <= 0 or gain <= 0 or (target is not None and target <= 0):
             raise ConfigError(f"start, target and gain must be positive, got {start}, {target} and {gain}")
         self.value = start
         self._target = target
@@ -47,6 +47,8 @@ class AdaptiveCoefficient:
 
     def update(self, divergence: float) -> float:
         """Learns the divergence of the last update and returns the coefficient for the next."""
+        if self._target is None:
+            return self.value
         error = min(0.2, max(-0.2, divergence / self._target - 1.0))
         self.value *= 1.0 + self._gain * error
         return self.value

@@ -7,10 +7,14 @@ weights are constants of shape [N], one per sampled token, to be multiplied into
 
 from __future__ import annotations
 
+import numpy
 import torch
+from numpy.typing import NDArray
 
 from agentenv.errors import ConfigError
 from agentenv.learn.losses.policy import sequence_sum
+
+Mix = NDArray[numpy.float32]
 
 
 def token_weights(
@@ -26,7 +30,11 @@ def token_weights(
 
 
 def sequence_weights(
-    proximal_logprobs: torch.Tensor, behaviour_logprobs: torch.Tensor, sequences: torch.Tensor, *, cap: float = 2.0
+    proximal_logprobs: torch.Tensor,
+    behaviour_logprobs: torch.Tensor,
+    sequences: torch.Tensor,
+    *,
+    cap: float | None = 2.0,
 ) -> torch.Tensor:
     """min(Π π_p / π_b over the sequence, cap) at each of its tokens: unbiased below the cap, with more variance.
 
@@ -34,7 +42,8 @@ def sequence_weights(
         sequences: which sequence each token belongs to, 0 … S − 1, shape [N].
     """
     log_ratios = (proximal_logprobs - behaviour_logprobs).detach()
-    return torch.exp(sequence_sum(log_ratios, sequences)).clamp_max(cap)
+    ratios = torch.exp(sequence_sum(log_ratios, sequences))
+    return ratios if cap is None else ratios.clamp_max(cap)
 
 
 def icepop_weights(
@@ -45,27 +54,27 @@ def icepop_weights(
     return torch.where((ratios >= low) & (ratios <= high), ratios, torch.zeros_like(ratios))
 
 
-def log_linear_proximal(
-    logprobs: torch.Tensor,
-    behaviour_logprobs: torch.Tensor,
-    behaviour_versions: torch.Tensor,
-    *,
-    proximal_version: int,
-    version: int,
-) -> torch.Tensor:
-    """log π_p = log π_b + α (log π_θ − log π_b) with α = (v_p − v_b) / (v_θ − v_b), without a forward pass.
+def proximal_mix(behaviour_versions: NDArray[numpy.int64], *, proximal_version: int, version: int) -> Mix:
+    """α = (v_p − v_b) / (v_θ − v_b) of each token, shape [T]: how far π_p lies from the sampler towards the policy.
 
-    It lies between the sampler and the policy being trained, as far along as its version is. A token sampled by the
-    weights being trained has π_p = π_b.
+    A token sampled by the proximal weights themselves, or by later ones, has α = 0: then π_p = π_b.
 
     Args:
-        behaviour_versions: weight version that sampled each token, v_b, shape [N].
-        proximal_version: v_p. version: v_θ, at least v_p; every v_b lies at or below v_p.
+        behaviour_versions: weight version that sampled each token, v_b, shape [T].
+        proximal_version: v_p. version: v_θ, of the weights the update is making, above v_p.
+
+    >>> proximal_mix(numpy.array([0, 2, 3]), proximal_version=3, version=4).tolist()
+    [0.75, 0.5, 0.0]
     """
-    if version < proximal_version or (len(behaviour_versions) and int(behaviour_versions.max()) > proximal_version):
+    if version <= proximal_version:
         raise ConfigError(
-            f"versions must rise from behaviour over proximal ({proximal_version}) to the trained one ({version})"
+            f"the version being made ({version}) must be later than the proximal one ({proximal_version})"
         )
-    distance = (version - behaviour_versions).to(logprobs.dtype)
-    alpha = (proximal_version - behaviour_versions).to(logprobs.dtype) / distance.clamp_min(1.0)
-    return behaviour_logprobs + alpha * (logprobs.detach() - behaviour_logprobs)
+    behind = numpy.maximum(proximal_version - behaviour_versions, 0)
+    mix: Mix = (behind / (behind + (version - proximal_version))).astype(numpy.float32)
+    return mix
+
+
+def interpolated_logprobs(logprobs: torch.Tensor, behaviour_logprobs: torch.Tensor, mix: torch.Tensor) -> torch.Tensor:
+    """log π_p = log π_b + α (log π_θ − log π_b), a constant, without a forward pass (log-linear proximal policy)."""
+    return behaviour_logprobs + mix * (logprobs.detach() - behaviour_logprobs)

@@ -126,13 +126,13 @@ def dppo(
     return torch.where(dropped, torch.zeros_like(logprobs), unclipped(logprobs, old_logprobs, advantages))
 
 
-def weighted_sum(losses: torch.Tensor, weights: torch.Tensor, total_weight: float) -> torch.Tensor:
-    """Σ w l / total_weight, a scalar.
+def weighted_sum(losses: torch.Tensor, weights: torch.Tensor, units: float) -> torch.Tensor:
+    """Σ w l / units, a scalar.
 
-    `total_weight` is that of the *whole* minibatch, also when `losses` is one micro-batch of it: the micro-batches
+    `units` are those of the *whole* minibatch, also when `losses` is one micro-batch of it: the micro-batches
     then add up to the same number, and the same gradient, however they were cut.
     """
-    return (losses * weights).sum() / total_weight
+    return (losses * weights).sum() / units
 
 
 def sequence_mean(values: torch.Tensor, sequences: torch.Tensor) -> torch.Tensor:
@@ -159,19 +159,3 @@ def _sequence_sums(values: torch.Tensor, sequences: torch.Tensor) -> tuple[torch
 def _clipped(ratios: torch.Tensor, advantages: torch.Tensor, clip_low: float, clip_high: float) -> torch.Tensor:
     bounded = ratios.clamp(1.0 - clip_low, 1.0 + clip_high)
     return -torch.minimum(ratios * advantages, bounded * advantages)
-
-
-@dataclass(frozen=True, slots=True)
-class ClipCounts:
-    """How many tokens the clip cut out of the gradient, at each side."""
-
-    low: int
-    high: int
-
-
-def clip_counts(log_ratios: torch.Tensor, advantages: torch.Tensor, *, clip_low: float, clip_high: float) -> ClipCounts:
-    """Counts tokens with A < 0 and u < 1 − clip_low (low), and with A > 0 and u > 1 + clip_high (high)."""
-    ratios = log_ratios.exp()
-    low = (advantages < 0) & (ratios < 1.0 - clip_low)
-    high = (advantages > 0) & (ratios > 1.0 + clip_high)
-    return ClipCounts(int(low.sum()), int(high.sum()))

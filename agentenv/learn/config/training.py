@@ -1,31 +1,42 @@
-"""Configuration of learning: what may be set, its defaults, and the combinations that make no sense."""
+"""The configuration of a training run, and the combinations that make no sense."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, Self
 
 import pydantic
 
-from agentenv.learn.aggregation import Aggregation
+from agentenv.learn.advantages.group_relative import Baseline
+from agentenv.learn.config import advantage as advantages
+from agentenv.learn.config import loss as losses
+from agentenv.learn.config.advantage import AdvantageConfig
+from agentenv.learn.config.critic import CriticConfig
+from agentenv.learn.config.groups import GroupsConfig
+from agentenv.learn.config.loss import KlPlacement, LossConfig
+from agentenv.learn.config.strict import Strict
+from agentenv.learn.config.tracking import Tracking
 from agentenv.rollout.config import RolloutConfig
 from agentenv.trajectory.rows import RowView
 
 
-class _Strict(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class IdleRows(StrEnum):
+    """What becomes of rows without any advantage: `DROP` them, or `COUNT` them in the mean that a loss is."""
+
+    DROP = "drop"
+    COUNT = "count"
 
 
-class LearnerConfig(_Strict):
-    """How rows become optimizer steps.
+class LearnerConfig(Strict):
+    """How rows become optimizer steps; the algorithm is in `advantage` and `loss`.
 
     Attributes:
         lr: learning rate of AdamW, constant.
-        minibatches: optimizer steps per iteration; the episodes are dealt out among them.
-        clip_low, clip_high: the ratio of policy to behaviour policy is clipped to [1 − clip_low, 1 + clip_high].
-        max_grad_norm: longer gradients are scaled down to this norm.
-        aggregation: how token losses are weighted against each other.
+        epochs: passes over an iteration's rows. minibatches: optimizer steps of each; the episodes are dealt out
+            among them anew each time.
+        max_grad_norm: longer gradients are scaled down to this norm; the policy's and the critic's apart.
         row_view: how an episode's model calls become rows.
-        divide_by_std: false leaves advantages centred only (Dr. GRPO).
+        idle_rows: see its type. Only where nothing but the advantage gives a gradient are they ever left out.
         tokens_per_microbatch: padded tokens per forward pass; changes speed and memory, never the result.
         threads: torch threads of the update; `None` leaves torch's own setting.
     """
@@ -35,17 +46,15 @@ class LearnerConfig(_Strict):
     epsilon: float = pydantic.Field(default=1e-8, gt=0)
     weight_decay: float = pydantic.Field(default=0.0, ge=0)
     max_grad_norm: float = pydantic.Field(default=1.0, gt=0)
+    epochs: int = pydantic.Field(default=1, ge=1)
     minibatches: int = pydantic.Field(default=2, ge=1)
-    clip_low: float = pydantic.Field(default=0.2, gt=0, lt=1)
-    clip_high: float = pydantic.Field(default=0.28, gt=0)
-    aggregation: Aggregation = Aggregation.EPISODE_MEAN
     row_view: RowView = RowView.MERGED
-    divide_by_std: bool = True
+    idle_rows: IdleRows = IdleRows.DROP
     tokens_per_microbatch: int = pydantic.Field(default=4096, ge=1)
     threads: int | None = pydantic.Field(default=None, ge=1)
 
 
-class SupervisedConfig(_Strict):
+class SupervisedConfig(Strict):
     """How demonstrations are learnt: AdamW, learning rate decayed linearly to 0."""
 
     steps: int = pydantic.Field(default=500, ge=1)
@@ -67,11 +76,25 @@ class WarmupConfig(SupervisedConfig):
     """
 
     demonstrator: str = "oracle"
-    demonstrator_options: dict[str, pydantic.JsonValue] = {}
+    demonstrator_options: dict[str, pydantic.JsonValue] = pydantic.Field(default_factory=dict)
     demonstrations: int = pydantic.Field(default=4000, ge=1)
 
 
-class FinalTestConfig(_Strict):
+class ImitationPhase(SupervisedConfig):
+    """Phases of supervised learning on the run's own successes between two of reinforcement (Entropulse).
+
+    Attributes:
+        after: iterations after whose update there is such a phase. The optimizer of reinforcement stays as it was.
+        at_least: the return from which on an episode is a success.
+    """
+
+    after: tuple[int, ...] = ()
+    at_least: float = 1.0
+    steps: int = pydantic.Field(default=100, ge=1)
+    lr: float = pydantic.Field(default=3e-4, gt=0)
+
+
+class FinalTestConfig(Strict):
     """Greedy test of the model before the first iteration and of the best one at the end, on the same tasks.
 
     Attributes:
@@ -83,7 +106,7 @@ class FinalTestConfig(_Strict):
     tasks: int = pydantic.Field(default=200, ge=1)
 
 
-class EvaluationConfig(_Strict):
+class EvaluationConfig(Strict):
     """Greedy evaluation while training; the checkpoint with the best mean reward is kept.
 
     Attributes:
@@ -99,13 +122,13 @@ class EvaluationConfig(_Strict):
     stop_at: float | None = None
 
 
-class TrainConfig(_Strict):
-    """One synchronous GRPO run.
+class TrainConfig(Strict):
+    """One run of reinforcement learning, by default synchronous GRPO with PPO's clip.
 
     Attributes:
         environment: a registered id or `file.py:Class`. environment_kwargs: for its constructor.
         split: of the tasks to train on.
-        iterations: rollouts followed by an update, this many times.
+        iterations: rollouts followed by an update, this many times; 0 makes and saves the warmed-up model alone.
         tasks_per_iteration: groups per iteration. siblings: episodes per group, compared with each other.
         temperature: of sampling while training. There is no top-p or top-k: the learner computes the probability of a
             token under the whole distribution.
@@ -114,32 +137,37 @@ class TrainConfig(_Strict):
         seed: of the order of tasks, the environments, what the policy draws and the dealing of minibatches.
         checkpoint_every: iterations between two checkpoints. A killed run takes what it has finished since the last
             one from its journal.
+        staleness: η, how many updates the rollouts may be ahead of the weights that sampled them: with 0 the two take
+            turns, above they overlap (AReaL, https://arxiv.org/abs/2505.24298, section 5.1).
+        advantage, loss: the algorithm. critic: for the advantages that need one. groups: selection and shaping.
+        imitation: phases of imitating the run's own successes; none by default.
         warmup: `None` starts from the model as it is. final_test: `None` ends without a test.
+        tracking: programs that get the numbers too, besides `metrics.jsonl`.
     """
 
     environment: str
-    environment_kwargs: dict[str, pydantic.JsonValue] = {}
+    environment_kwargs: dict[str, pydantic.JsonValue] = pydantic.Field(default_factory=dict)
     split: str = "train"
-    iterations: int = pydantic.Field(default=100, ge=1)
+    iterations: int = pydantic.Field(default=100, ge=0)
     tasks_per_iteration: int = pydantic.Field(default=32, ge=1)
-    siblings: int = 8
+    siblings: int = pydantic.Field(default=8, ge=1)
     temperature: float = 1.0
     max_tokens: int = pydantic.Field(default=64, ge=1)
     max_turns: int | None = pydantic.Field(default=None, ge=1)
     seed: int = pydantic.Field(default=0, ge=0)
     checkpoint_every: int = pydantic.Field(default=10, ge=1)
+    staleness: int = pydantic.Field(default=0, ge=0)
     warmup: WarmupConfig | None = None
+    advantage: AdvantageConfig = advantages.Grpo()
+    loss: LossConfig = losses.PpoClip()
+    critic: CriticConfig | None = None
+    groups: GroupsConfig = GroupsConfig()
     learner: LearnerConfig = LearnerConfig()
+    imitation: ImitationPhase = ImitationPhase()
     evaluation: EvaluationConfig = EvaluationConfig()
     final_test: FinalTestConfig | None = None
+    tracking: tuple[Tracking, ...] = ()
     rollout: RolloutConfig = RolloutConfig()
-
-    @pydantic.field_validator("siblings")
-    @classmethod
-    def _comparable(cls, siblings: int) -> int:
-        if siblings < 2:
-            raise ValueError("advantages are relative to the group: it takes at least 2 siblings to learn anything")
-        return siblings
 
     @pydantic.field_validator("temperature")
     @classmethod
@@ -147,6 +175,64 @@ class TrainConfig(_Strict):
         if temperature <= 0:
             raise ValueError("greedy siblings are all alike: training needs a temperature above 0, usually 1")
         return temperature
+
+    @property
+    def needs_critic(self) -> bool:
+        """Whether the advantage is estimated with a critic."""
+        return isinstance(self.advantage, advantages.TokenGae | advantages.TurnGae)
+
+    @property
+    def compares_siblings(self) -> bool:
+        """Whether an episode is judged by its group, which must then have several members."""
+        alone = advantages.TokenGae | advantages.TurnGae | advantages.ReinforcePlusPlus | advantages.Imitation
+        if isinstance(self.advantage, advantages.Reinforce):
+            return self.advantage.baseline is Baseline.GROUP
+        return not isinstance(self.advantage, alone)
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the model that the iterations started from is looked at again."""
+        return self.loss.kl is not None or isinstance(self.advantage, advantages.Preference)
+
+    @pydantic.model_validator(mode="after")
+    def _algorithm_makes_sense(self) -> Self:
+        kind = self.advantage.kind
+        if self.compares_siblings and self.siblings < 2:
+            raise ValueError(f"{kind} advantages are relative to the group: it takes siblings = 2 or more")
+        if self.needs_critic and self.critic is None:
+            raise ValueError(f"{kind} needs values: add a [critic] table, or take an advantage without a critic")
+        if self.critic is not None and not self.needs_critic:
+            raise ValueError(f"nothing would read the critic: {kind} does without; take gae or turn_gae")
+        likelihood = advantages.Imitation | advantages.Preference
+        if isinstance(self.advantage, likelihood) and self.loss.kind != "reinforce":
+            raise ValueError(f"{kind} moves likelihoods without a ratio: it goes with loss.kind = 'reinforce'")
+        kl = self.loss.kl
+        if isinstance(self.advantage, advantages.Preference) and kl is not None:
+            raise ValueError("preference holds on to the reference by its beta: leave out loss.kl")
+        if isinstance(self.advantage, advantages.MaxRl) and kl is not None and kl.placement is KlPlacement.REWARD:
+            raise ValueError("maxrl divides by the mean reward, and a price on divergence makes rewards negative")
+        correction = self.loss.correction
+        if (
+            correction is not None
+            and correction.kind is losses.Correction.SEQUENCE
+            and self.learner.row_view is RowView.TRANSITION
+        ):
+            raise ValueError(
+                "a sequence correction weighs whole episodes, and row_view = 'transition' cuts them into single calls: "
+                "take row_view = 'merged', or correction.kind = 'token'"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _groups_make_sense(self) -> Self:
+        groups = self.groups
+        if groups.resample_on_correct and (self.siblings % 2 or self.siblings < 4):
+            raise ValueError(
+                f"resample_on_correct keeps half of siblings = {self.siblings}: take an even number from 4 on"
+            )
+        if groups.dynamic_sampling and self.siblings < 2:
+            raise ValueError("dynamic_sampling keeps groups whose members differ: it takes siblings = 2 or more")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -181,6 +267,7 @@ _MAY_CHANGE: dict[str, Any] = {
     "iterations": True,
     "checkpoint_every": True,
     "rollout": True,
+    "tracking": True,
     "evaluation": {"stop_at": True},
     "learner": {"tokens_per_microbatch": True, "threads": True},
 }

@@ -1,0 +1,173 @@
+"""Alarms: figures of an iteration that say that a run is going wrong, and what to do about it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentenv.learn.config.alarms import Alarm, AlarmAction, AlarmsConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """An alarm that was raised: `name` as in the configuration, and `message`, which says what to do about it."""
+
+    name: str
+    action: AlarmAction
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What is known of an iteration before its update; `nan` where there is nothing to measure.
+
+    Attributes:
+        length: mean sampled tokens an episode. capped: share of model calls that ran into `max_tokens`.
+        idle_groups: share of groups with nothing to tell apart. components: mean of each reward component.
+    """
+
+    length: float
+    capped: float
+    idle_groups: float
+    components: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What the update adds; `nan` where there is nothing to measure."""
+
+    entropy: float
+    gradient_norm: float
+    mismatch: float
+
+
+class Alarms:
+    """Watches one iteration after another; remembers what "at the start" and "lately" were like."""
+
+    def __init__(self, config: AlarmsConfig) -> None:
+        self._config = config
+        self._first_lengths: list[float] = []
+        self._norms: list[float] = []
+        self._idle: list[float] = []
+        self._components: list[dict[str, float]] = []
+
+    def before_update(self, played: Played) -> list[Raised]:
+        """The alarms that an iteration's episodes raise. Call it once an iteration, before the update."""
+        window = self._config.window
+        raised = list(self._judge_played(played))
+        if len(self._first_lengths) < window and math.isfinite(played.length):
+            self._first_lengths.append(played.length)
+        self._idle = [*self._idle, played.idle_groups][-window:]
+        raised += self._judge_idle()
+        self._components = [*self._components, dict(played.components)][-window:]
+        raised += self._judge_components()
+        return raised
+
+    def after_update(self, trained: Trained) -> list[Raised]:
+        """The alarms that the update raises. Call it once an iteration, after `before_update`."""
+        raised = list(self._judge_trained(trained))
+        if math.isfinite(trained.gradient_norm):
+            self._norms = [*self._norms, trained.gradient_norm][-self._config.window :]
+        return raised
+
+    def step_limit(self) -> float | None:
+        """The gradient norm from which on a step is to be left out; `None` when none is."""
+        alarm = self._config.gradient_spike
+        if alarm is None or alarm.action is not AlarmAction.SKIP or len(self._norms) < self._config.window:
+            return None
+        return alarm.at * statistics.median(self._norms)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "first_lengths": self._first_lengths,
+            "norms": self._norms,
+            "idle": self._idle,
+            "components": self._components,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._first_lengths, self._norms = list(state["first_lengths"]), list(state["norms"])
+        self._idle, self._components = list(state["idle"]), list(state["components"])
+
+    def _judge_played(self, played: Played) -> Iterator[Raised]:
+        config = self._config
+        if config.short_answers is not None and len(self._first_lengths) == config.window:
+            share = played.length / statistics.fmean(self._first_lengths)
+            if share <= config.short_answers.at:
+                yield _raise(
+                    "short_answers",
+                    config.short_answers,
+                    f"answers have shrunk to {share:.0%} of their length at the start: see whether short ones are paid "
+                    "for, lower learner.lr, or take a baseline",
+                )
+        if config.capped_answers is not None and played.capped >= config.capped_answers.at:
+            yield _raise(
+                "capped_answers",
+                config.capped_answers,
+                f"{played.capped:.0%} of the answers ran into max_tokens: raise it, price length (groups.overlong), or "
+                "lower learner.lr if this has come on by training",
+            )
+
+    def _judge_idle(self) -> Iterator[Raised]:
+        alarm, window = self._config.idle_groups, self._config.window
+        if alarm is not None and len(self._idle) == window and min(self._idle) >= alarm.at:
+            yield _raise(
+                "idle_groups",
+                alarm,
+                f"in at least {min(self._idle):.0%} of the groups all members have been rewarded alike for {window} "
+                "iterations: there is nothing to learn; take easier or harder tasks, a longer warm-up, or a higher "
+                "temperature",
+            )
+
+    def _judge_components(self) -> Iterator[Raised]:
+        config, alarm = self._config, self._config.bought_format
+        if alarm is None or len(self._components) < config.window:
+            return
+        rise, fall = self._change(config.format), -self._change(config.answer)
+        if rise >= alarm.at and fall >= alarm.at:
+            yield _raise(
+                "bought_format",
+                alarm,
+                f"over {config.window} iterations {config.format!r} has risen by {rise:.2f} and {config.answer!r} has "
+                f"fallen by {fall:.2f}: lower the weight of {config.format!r}",
+            )
+
+    def _change(self, component: str) -> float:
+        """How much a component has changed over the window; `nan` where it is not known at both ends."""
+        half = self._config.window // 2
+        values = [components.get(component, math.nan) for components in self._components]
+        return statistics.fmean(values[-half:]) - statistics.fmean(values[:half])
+
+    def _judge_trained(self, trained: Trained) -> Iterator[Raised]:
+        config = self._config
+        if config.low_entropy is not None and trained.entropy <= config.low_entropy.at:
+            yield _raise(
+                "low_entropy",
+                config.low_entropy,
+                f"the policy's entropy is {trained.entropy:.2g} nats a token: siblings are alike and nothing new is "
+                "tried; raise loss.entropy_bonus or loss.clip_high, or imitate the run's successes ([imitation])",
+            )
+        if config.gradient_spike is not None and len(self._norms) == config.window:
+            times = trained.gradient_norm / max(statistics.median(self._norms), 1e-30)
+            if times >= config.gradient_spike.at:
+                yield _raise(
+                    "gradient_spike",
+                    config.gradient_spike,
+                    f"the gradient's norm is {trained.gradient_norm:.3g}, {times:.0f} times what it has been: lower "
+                    "learner.lr or learner.max_grad_norm, and look at the rows of this iteration",
+                )
+        if config.mismatch is not None and trained.mismatch >= config.mismatch.at:
+            yield _raise(
+                "mismatch",
+                config.mismatch,
+                f"sampler and learner differ by {trained.mismatch:.3g} nats a token before any step: check that the "
+                "server samples with these weights at this temperature and reports processed log-probabilities; lower "
+                "staleness, or correct for it (loss.proximal, loss.correction)",
+            )
+
+
+def _raise(name: str, alarm: Alarm, message: str) -> Raised:
+    return Raised(name, alarm.action, message)

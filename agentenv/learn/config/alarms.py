@@ -1,0 +1,69 @@
+"""What a run watches for, and what it does when it sees it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar, Self
+
+import pydantic
+
+from agentenv.learn.config.strict import Strict
+
+
+class AlarmAction(StrEnum):
+    """`WARN` says so and goes on, `STOP` ends the run with a checkpoint, `SKIP` leaves out the update or the step."""
+
+    WARN = "warn"
+    STOP = "stop"
+    SKIP = "skip"
+
+
+class Alarm(Strict):
+    """A threshold and an action. A bare number in a file is a threshold with the action `warn`."""
+
+    at: float
+    action: AlarmAction = AlarmAction.WARN
+
+
+def _alarm(value: object) -> object:
+    return {"at": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Watched = Annotated[Alarm, pydantic.BeforeValidator(_alarm)]
+
+
+class AlarmsConfig(Strict):
+    """Each alarm is raised by a figure of one iteration; `None` switches it off.
+
+    Attributes:
+        window: iterations that "lately" and "at the start" mean.
+        short_answers: mean sampled tokens an episode, as a share of those at the start, fell to this: length collapse.
+        capped_answers: share of model calls that ran into `max_tokens` rose to this.
+        low_entropy: mean entropy (nats) fell to this.
+        gradient_spike: the gradient's norm rose to this many times its median lately. `SKIP` leaves out the step.
+        mismatch: KL (nats a token) between the sampler's and the learner's log-probabilities rose to this.
+        idle_groups: share of groups in which all members are rewarded alike rose to this, over the whole window.
+        bought_format: the reward component `format` rose by at least this over the window while the component `answer`
+            fell by at least this: the policy is paid for how it says it.
+    """
+
+    window: int = pydantic.Field(default=10, ge=2)
+    short_answers: Watched | None = Alarm(at=0.25)
+    capped_answers: Watched | None = Alarm(at=0.5)
+    low_entropy: Watched | None = Alarm(at=1e-3)
+    gradient_spike: Watched | None = Alarm(at=20.0)
+    mismatch: Watched | None = Alarm(at=0.05)
+    idle_groups: Watched | None = Alarm(at=1.0)
+    bought_format: Watched | None = None
+    format: str = "format"
+    answer: str = "correct"
+
+    _KNOWN_LATE: ClassVar[tuple[str, ...]] = ("low_entropy", "mismatch", "bought_format")
+
+    @pydantic.model_validator(mode="after")
+    def _can_be_skipped(self) -> Self:
+        for name in self._KNOWN_LATE:
+            alarm: Alarm | None = getattr(self, name)
+            if alarm is not None and alarm.action is AlarmAction.SKIP:
+                raise ValueError(f"{name} is known only once the update has been made: its action is 'warn' or 'stop'")
+        return self

@@ -1,0 +1,104 @@
+"""Each alarm is raised by what it is about, by nothing else, and survives a checkpoint."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from agentenv.config import load_config
+from agentenv.errors import ConfigError
+from agentenv.learn.alarms import Alarms, Played, Trained
+from agentenv.learn.config.alarms import Alarm, AlarmAction, AlarmsConfig
+
+CALM = Trained(entropy=1.0, gradient_norm=1.0, mismatch=0.0)
+
+
+def played(**changes: Any) -> Played:
+    return Played(**({"length": 40.0, "capped": 0.0, "idle_groups": 0.2} | changes))
+
+
+def watch(**settings: Any) -> Alarms:
+    """Alarms that have seen two uneventful iterations, with a window of two."""
+    alarms = Alarms(AlarmsConfig.model_validate({"window": 2} | settings))
+    for _ in range(2):
+        assert alarms.before_update(played()) == []
+        assert alarms.after_update(CALM) == []
+    return alarms
+
+
+def names(raised: list[Any]) -> list[str]:
+    return [one.name for one in raised]
+
+
+def test_answers_that_have_shrunk_are_reported_against_those_at_the_start() -> None:
+    alarms = watch()
+    assert names(alarms.before_update(played(length=10.5))) == []
+    (raised,) = alarms.before_update(played(length=10.0))
+    assert (raised.name, raised.action) == ("short_answers", AlarmAction.WARN)
+    assert "25%" in raised.message
+
+
+@pytest.mark.parametrize(("changes", "name"), [({"capped": 0.5}, "capped_answers"), ({"length": 1.0}, "short_answers")])
+def test_an_alarm_can_be_switched_off(changes: dict[str, float], name: str) -> None:
+    assert names(watch().before_update(played(**changes))) == [name]
+    assert watch(**{name: None}).before_update(played(**changes)) == []
+
+
+def test_idle_groups_must_have_been_idle_for_the_whole_window() -> None:
+    alarms = watch()
+    assert names(alarms.before_update(played(idle_groups=1.0))) == []
+    assert names(alarms.before_update(played(idle_groups=1.0))) == ["idle_groups"]
+    assert names(alarms.before_update(played(idle_groups=0.9))) == []
+
+
+@pytest.mark.parametrize(
+    ("trained", "name"),
+    [
+        (Trained(0.0009, 1.0, 0.0), "low_entropy"),
+        (Trained(1.0, 20.0, 0.0), "gradient_spike"),
+        (Trained(1.0, 1.0, 0.06), "mismatch"),
+    ],
+)
+def test_an_update_raises_its_alarm(trained: Trained, name: str) -> None:
+    assert names(watch().after_update(trained)) == [name]
+
+
+def test_a_spike_is_judged_by_the_median_before_it() -> None:
+    alarms = watch()
+    assert names(alarms.after_update(Trained(1.0, 19.0, 0.0))) == []
+    # The window now holds 1 and 19, whose median is 10.
+    assert names(alarms.after_update(Trained(1.0, 199.0, 0.0))) == []
+    assert names(watch().after_update(Trained(1.0, 25.0, 0.0))) == ["gradient_spike"]
+
+
+def test_what_could_not_be_measured_raises_nothing() -> None:
+    alarms = watch()
+    assert alarms.before_update(Played(math.nan, math.nan, math.nan)) == []
+    assert alarms.after_update(Trained(math.nan, math.nan, math.nan)) == []
+
+
+def test_format_bought_at_the_expense_of_the_answer_is_reported() -> None:
+    alarms = Alarms(AlarmsConfig(window=2, bought_format=Alarm(at=0.1)))
+    assert alarms.before_update(played(components={"format": 0.5, "correct": 0.5})) == []
+    (raised,) = alarms.before_update(played(components={"format": 0.7, "correct": 0.3}))
+    assert raised.name == "bought_format"
+    assert names(alarms.before_update(played(components={"format": 0.9, "correct": 0.3}))) == []
+
+
+def test_a_step_is_left_out_only_where_that_is_the_action() -> None:
+    assert watch().step_limit() is None
+    assert watch(gradient_spike={"at": 5.0, "action": "skip"}).step_limit() == 5.0
+
+
+def test_a_resumed_run_remembers_what_the_start_was_like() -> None:
+    alarms, again = watch(), Alarms(AlarmsConfig(window=2))
+    again.load_state_dict(alarms.state_dict())
+    assert names(again.before_update(played(length=1.0))) == ["short_answers"]
+
+
+def test_a_number_in_a_file_is_a_threshold_and_what_cannot_be_skipped_is_refused() -> None:
+    assert load_config(AlarmsConfig, None, ["mismatch=0.2"]).mismatch == Alarm(at=0.2)
+    with pytest.raises(ConfigError, match="known only once the update has been made"):
+        load_config(AlarmsConfig, None, ["mismatch.at=0.2", "mismatch.action=skip"])
