@@ -24,6 +24,8 @@ NAMES = (
     "gateway_sessions",
     "environment_server",
     "weight_update",
+    "learner_step",
+    "row_views",
     "core_install",
 )
 

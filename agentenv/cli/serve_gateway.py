@@ -100,13 +100,17 @@ async def _serve(config: GatewayConfig, journal: Journal | None, *, json: bool) 
 
 
 async def _until_stopped(gateway: Gateway, journal: Journal | None, *, json: bool) -> None:
+    from agentenv.gateway.fitness import warn_of_raw_logprobs
+
     gateway.router.require_one()
     _announce(gateway, journal, json=json)
     async with asyncio.TaskGroup() as group:
-        watching = group.create_task(_watch(gateway)) if err().is_terminal and not json else None
+        beside = [group.create_task(warn_of_raw_logprobs(gateway.router, gateway.config.model))]
+        if err().is_terminal and not json:
+            beside.append(group.create_task(_watch(gateway)))
         await told_to_stop()
-        if watching is not None:
-            watching.cancel()
+        for task in beside:
+            task.cancel()
 
 
 def _announce(gateway: Gateway, journal: Journal | None, *, json: bool) -> None:

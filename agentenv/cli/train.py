@@ -57,6 +57,10 @@ def train(
             raise
         raise MissingExtraError("training", "train") from error
     _show(result, wanted, json=json)
+    if result.stopped is not None:
+        from agentenv.learn.errors import StoppedByAlarmError
+
+        raise StoppedByAlarmError(f"the run was stopped by its alarm {result.stopped}")
 
 
 def _run(wanted: TrainRun, folder: Path) -> TrainResult:
@@ -115,6 +119,7 @@ def _show(result: TrainResult, wanted: TrainRun, *, json: bool) -> None:
                 "best_model": str(result.best_folder),
                 "best_iteration": result.best_iteration,
                 "best_reward": result.best_reward,
+                "stopped": result.stopped,
                 "last_checkpoint": str(result.last_folder),
                 "learning_curve": str(curve) if curve.exists() else None,
                 "test_before": result.before.evaluation.to_json() if result.before else None,

@@ -10,9 +10,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agentenv.evaluate import Evaluation
 from agentenv.learn.events import (
+    AlarmRaised,
     CheckpointSaved,
     EpisodeFinished,
     Evaluated,
+    Imitated,
     IterationFinished,
     RunStarted,
     Tested,
@@ -37,6 +39,7 @@ class TrainingView:
         self._iterations = self._bars.add_task("iterations", total=None, note="")
         self._episodes = self._bars.add_task("episodes", total=None, note="")
         self._rewards: list[float] = []
+        self._gathered = 0
         self.last_iteration = 0
 
     def __enter__(self) -> Self:
@@ -54,6 +57,12 @@ class TrainingView:
                 self._warm_up(event)
             case EpisodeFinished():
                 self._episode(event)
+            case AlarmRaised():
+                self._say(f"{event.alarm.action.upper():>5}  {event.alarm.name}: {event.alarm.message}", style="yellow")
+            case Imitated():
+                self._say(
+                    f"imitation after {event.iteration}: {event.rows} rows of the run's own successes", style="bold"
+                )
             case IterationFinished():
                 self._iteration(event)
             case Evaluated():
@@ -77,12 +86,13 @@ class TrainingView:
             self._bars.update(self._warmup, visible=False)
 
     def _episode(self, event: EpisodeFinished) -> None:
-        if event.done == 1:
-            self._rewards = []
+        if event.iteration != self._gathered:
+            self._gathered, self._rewards = event.iteration, []
         if event.reward is not None:
             self._rewards.append(event.reward)
         mean = math.fsum(self._rewards) / len(self._rewards) if self._rewards else math.nan
-        self._bars.update(self._episodes, total=event.planned, completed=event.done, note=f"reward {mean:.3f}")
+        done = min(event.done, event.planned)
+        self._bars.update(self._episodes, total=event.planned, completed=done, note=f"reward {mean:.3f}")
 
     def _iteration(self, event: IterationFinished) -> None:
         metrics = event.metrics
@@ -94,6 +104,7 @@ class TrainingView:
             f"{metrics.iteration:5d}  reward {metrics.reward_mean:.3f}  length {metrics.response_mean:.1f}  "
             f"entropy {metrics.update.entropy:.3f}  idle groups {metrics.zero_variance:.0%}  "
             f"{metrics.sampled_per_second:,.0f} tokens/s  "
+            f"stale {metrics.staleness_mean:.1f}  bubble {metrics.bubble:.0%}  "
             f"{seconds.rollout + seconds.rows + seconds.update + seconds.publish:.2f} s{unscored}"
         )
 

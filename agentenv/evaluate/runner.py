@@ -6,7 +6,8 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack, aclosing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentenv.episode import EpisodeKey
@@ -16,7 +17,7 @@ from agentenv.evaluate.result import Evaluation, Outcome
 from agentenv.outcome import Status
 from agentenv.policy.contract import Policy, Sampling
 from agentenv.registry import EnvSpec
-from agentenv.rollout import EpisodeRequest, Journal, RolloutConfig, RolloutEngine, group_requests
+from agentenv.rollout import EpisodeRequest, Journal, RolloutConfig, RolloutEngine, Stall, group_requests
 from agentenv.tasks import Task, TaskSet
 
 DRAWS_PER_TASK = 20
@@ -49,6 +50,7 @@ async def evaluate(
     config: RolloutConfig = RolloutConfig(),  # noqa: B008 - immutable
     retry_errored: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    engine: RolloutEngine | None = None,
 ) -> Evaluation:
     """Plays `samples` episodes of each of `tasks` tasks and returns what came out.
 
@@ -62,44 +64,56 @@ async def evaluate(
         run_folder: new, or of the very same protocol; `None` keeps nothing.
         config: limits on time and concurrency; they are no part of the protocol.
         on_progress: called once per episode.
+        engine: an open one of the same policy, whose places the episodes then share with whatever it plays beside
+            them; its journal is not told of them, and its limits count instead of `config`. It keeps nothing, so it
+            goes with no run folder.
 
     Raises:
         ConfigError: the run folder is of another protocol (the message says what differs), or there is no task.
+        ValueError: an engine and a run folder were given.
 
     Example:
         async with make_policy("oracle") as policy:
             evaluation = await evaluate(spec("calculator-v0"), policy, tasks=20)
         print(evaluation.reward.mean, evaluation.reward.standard_error)
     """
-    started = time.perf_counter()
+    if engine is not None and run_folder is not None:
+        raise ValueError("an evaluation through an open engine keeps nothing: leave out the run folder")
+    started, began = time.perf_counter(), time.time()
     protocol = Protocol.of(spec, policy.name, tasks=tasks, samples=samples, split=split, seed=seed, sampling=sampling)
     drawn = await draw_tasks(spec, split=split, count=tasks, seed=seed)
-    journal = None
-    if run_folder is not None:
-        claim_run_folder(run_folder, protocol)
-        journal = Journal.open(run_folder / JOURNAL)
+    requests: Iterable[EpisodeRequest] = group_requests(spec, drawn, siblings=samples, seed=seed, sampling=sampling)
     tally = _Tally(len(drawn) * samples, on_progress)
-    try:
-        requests: Iterable[EpisodeRequest] = group_requests(spec, drawn, siblings=samples, seed=seed, sampling=sampling)
-        if journal is not None and not retry_errored:
-            requests = _without_failed(requests, journal, tally)
-        async with RolloutEngine(policy, config, journal) as engine:
-            async for episode in engine.run(requests):
-                tally.add(Outcome.of(episode))
-        stalls = tuple(engine.stats.stalls)
-    finally:
-        if journal is not None:
-            journal.close()
+    if engine is not None:
+        stalls = await _play((replace(request, journaled=False) for request in requests), engine, tally)
+    else:
+        with ExitStack() as opened:
+            journal = None
+            if run_folder is not None:
+                claim_run_folder(run_folder, protocol)
+                journal = opened.enter_context(Journal.open(run_folder / JOURNAL))
+            if journal is not None and not retry_errored:
+                requests = _without_failed(requests, journal, tally)
+            async with RolloutEngine(policy, config, journal) as own:
+                stalls = await _play(requests, own, tally)
     evaluation = Evaluation.of(
         protocol,
         tally.outcomes,
         planned=tally.planned,
         wall_seconds=time.perf_counter() - started,
-        stalls=stalls,
+        stalls=tuple(stall for stall in stalls if stall.at >= began),
     )
     if run_folder is not None:
         write_json(run_folder / SUMMARY, evaluation.to_json())
     return evaluation
+
+
+async def _play(requests: Iterable[EpisodeRequest], engine: RolloutEngine, tally: _Tally) -> tuple[Stall, ...]:
+    """Tallies the episodes as they end, and returns the engine's stalls so far."""
+    async with aclosing(engine.run(requests)) as episodes:
+        async for episode in episodes:
+            tally.add(Outcome.of(episode))
+    return tuple(engine.stats.stalls)
 
 
 async def draw_tasks(spec: EnvSpec, *, split: str, count: int, seed: int) -> list[Task]:

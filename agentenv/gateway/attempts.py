@@ -6,12 +6,13 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import aiohttp
 
 from agentenv.gateway.calls import CallStatus
+from agentenv.gateway.connections import CannotConnect
 from agentenv.gateway.failures import ApiError
 from agentenv.gateway.requests import TOKEN_FIELDS, Question
 from agentenv.gateway.router import ATTEMPTS, Replica, Router, describe
@@ -94,7 +95,7 @@ async def ask_replicas(
 
 def unreachable(error: BaseException, replica: Replica, seconds: float) -> ApiError | Interrupted:
     """What an exception of the HTTP client means for a call of which the agent has seen nothing yet."""
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+    if isinstance(error, CannotConnect | aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         problem = describe(error, seconds)
         replica.failed(problem)
         return Interrupted(_bad_gateway(f"{replica.url}: {problem}"))
@@ -106,10 +107,9 @@ def unreachable(error: BaseException, replica: Replica, seconds: float) -> ApiEr
 
 
 def refusal(
-    replica: Replica, upstream: aiohttp.ClientResponse, raw: bytes, question: Question
+    replica: Replica, status: int, headers: Mapping[str, str], raw: bytes, question: Question
 ) -> ApiError | Interrupted | FieldRefused:
     """What an HTTP error of a replica means."""
-    status = upstream.status
     words = _message(raw)
     if status in (400, 422) and (fields := _refused_fields(words, question) - replica.refused):
         replica.refused |= fields
@@ -119,7 +119,7 @@ def refusal(
         status if status >= 400 else 502,
         words or f"the model server answered {status}",
         call_status=CallStatus.REFUSED if 400 <= status < 500 else CallStatus.UPSTREAM_ERROR,
-        headers={name: upstream.headers[name] for name in ("Retry-After",) if name in upstream.headers},
+        headers={name: headers[name] for name in ("Retry-After",) if name in headers},
         body=raw if _is_error_body(raw) else None,
     )
     if status < 500:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -38,7 +40,6 @@ class Caller:
         self.router = router
         self.statistics = statistics
         total, connect = config.request_seconds, config.connect_seconds
-        self.whole_timeout = aiohttp.ClientTimeout(total=total, sock_connect=connect)
         self.stream_timeout = aiohttp.ClientTimeout(total=total, sock_connect=connect, sock_read=config.idle_seconds)
 
     async def answer(self, http: web.BaseRequest, session: Session, dialect: Dialect, raw: bytes) -> web.StreamResponse:
@@ -65,7 +66,7 @@ class _Exchange:
 
     Attributes:
         body: what the agent sent. question: the same in the upstream's format.
-        planned: set once `plan` is what the agent is answered by; nothing is read or sent before.
+        plan: what it is asked with. planned: set once that is proven; nothing is read or sent before.
         version: of the weights, where the server does not name it: what it was at the last look before the call.
         sent: the streamed answer, once its first byte has gone out.
         delivered: whether the last byte has; many agents close their connection in that very moment.
@@ -119,49 +120,53 @@ class _Exchange:
         return response
 
     async def _answer(self) -> web.StreamResponse:
-        """Plans the prompt and asks. A turn that goes on is asked as it is while the server still renders it: most
-        renders are exact, and the agent gets nothing before that is known."""
-        if not self.question.chat or self.call.parent is None or not self.caller.statistics.mostly_exact:
-            self.plan = await self._plan()
-            self.planned.set()
-            return await self._ask_replicas()
-        planning = asyncio.create_task(self._plan())
-        asking = asyncio.create_task(self._ask_replicas())
+        """Plans the prompt and asks. A turn that goes on is asked as it will be as a rule, while the server still says
+        whether it is so: the agent gets nothing before that is known, and a wrong guess is taken back."""
+        asking: asyncio.Task[web.StreamResponse] | None = None
         try:
-            self.plan = await planning
-            if self._exact is None:
-                self.planned.set()
-                return await asking
+            async with contextlib.aclosing(self._plans()) as plans:
+                async for plan in plans:
+                    if plan.proven or self.caller.statistics.worth_a_guess(plan.continuation):
+                        if asking is not None and plan.prompt_ids != self._prompt_ids:
+                            await _take_back(asking)
+                            asking = None
+                        self.plan = plan
+                        if asking is None and not plan.proven:
+                            asking = asyncio.create_task(self._ask_replicas())
+            self.planned.set()
+            return await (asking or self._ask_replicas())
         finally:
-            for task in (planning, asking):
-                task.cancel()
-            await asyncio.gather(planning, asking, return_exceptions=True)
-        self.planned.set()
-        return await self._ask_replicas()
+            if asking is not None:
+                await _take_back(asking)
 
     async def _ask_replicas(self) -> web.StreamResponse:
         caller = self.caller
         use = self._stream if self.question.stream and self._can_stream() else self._whole
         return await ask_replicas(caller.router, self.session, caller.statistics, use, caller.config.pause_seconds)
 
-    async def _plan(self) -> Plan | None:
-        """How the prompt goes on from earlier calls of the session; `None` for text completions: theirs is as sent."""
+    async def _plans(self) -> AsyncGenerator[Plan, None]:
+        """How the prompt goes on from earlier calls of the session; nothing for text completions: theirs is as sent."""
         question, session = self.question, self.session
         if not question.chat:
-            return None
+            return
         replica = session.replica = self.caller.router.choose(session.replica, {})
         renderer = self._renderer(replica)
-        plan = await session.conversations.plan(question.messages, question.tools, question.options, renderer)
-        self.call.continuation, self.call.fork_reason = plan.continuation, plan.fork_reason
-        return plan
+        async for plan in session.conversations.plans(question.messages, question.tools, question.options, renderer):
+            self.call.continuation, self.call.fork_reason = plan.continuation, plan.fork_reason
+            yield plan
 
     def _renderer(self, replica: Replica) -> Renderer:
         return self.caller.router.renderer(replica, self.caller.config.model or str(self.body.get("model") or ""))
 
     @property
+    def _prompt_ids(self) -> Sequence[int] | None:
+        """What the call is asked with, where that is token ids."""
+        return None if self.plan is None else self.plan.prompt_ids
+
+    @property
     def _exact(self) -> Plan | None:
         """The plan, where it has the prompt token for token."""
-        return self.plan if self.plan is not None and self.plan.prompt_ids is not None else None
+        return None if self._prompt_ids is None else self.plan
 
     def _can_stream(self) -> bool:
         """Whether the answer can be passed on as it is sampled.
@@ -211,19 +216,20 @@ class _Exchange:
         question, caller, plan = self.question, self.caller, self._exact
         path, body = self._request(replica, stream=False)
         try:
-            async with caller.router.post(replica, path, body, caller.whole_timeout) as upstream:
-                raw = await upstream.read()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            upstream = await caller.router.post(replica, path, body, caller.config.request_seconds)
+        except OSError as error:
             raise unreachable(error, replica, caller.config.request_seconds) from error
+        raw, headers = upstream.body, upstream.headers
         if upstream.status != 200:
-            raise refusal(replica, upstream, raw, question)
+            raise refusal(replica, upstream.status, headers, raw, question)
         try:
             reply = loads(raw)
-            read = read_answer(reply, upstream.headers, chat=question.chat and plan is None, version=self.version)
+            read = read_answer(reply, headers, chat=question.chat and plan is None, version=self.version)
             if plan is not None:
-                alternatives = int(question.body.get("top_logprobs") or 0)
-                reply = chat_answer(reply, await self._message(plan, reply, replica), top_logprobs=alternatives)
-                read = read_answer(reply, upstream.headers, chat=True, version=self.version)
+                message = await self._message(plan, reply, replica)
+                reply = chat_answer(reply, message, top_logprobs=question.alternatives)
+                (choice,), (said,) = reply["choices"], read.choices
+                said.message, said.finish_reason = choice["message"], choice["finish_reason"]
         except (ValueError, NotAnAnswer) as error:
             raise unusable(f"the answer of {replica.url} cannot be used: {error}", raw) from None
         return reply, read
@@ -242,9 +248,9 @@ class _Exchange:
         question, caller = self.question, self.caller
         path, body = self._request(replica, stream=True)
         try:
-            async with caller.router.post(replica, path, body, caller.stream_timeout) as upstream:
+            async with caller.router.stream(replica, path, body, caller.stream_timeout) as upstream:
                 if upstream.status != 200:
-                    raise refusal(replica, upstream, await upstream.read(), question)
+                    raise refusal(replica, upstream.status, upstream.headers, await upstream.read(), question)
                 if upstream.content_type != "text/event-stream":
                     raise unusable(f"{replica.url} answered no stream", await upstream.read())
                 return await self._pass_on(upstream, replica)
@@ -353,3 +359,9 @@ class _Exchange:
         if call.usage is not None:
             statistics.prompt_tokens += call.usage.prompt_tokens
             statistics.sampled_tokens += call.usage.completion_tokens
+
+
+async def _take_back(asking: asyncio.Task[web.StreamResponse]) -> None:
+    """Stops asking; the server gives the generation up."""
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)

@@ -74,6 +74,11 @@ class Question:
         return {name: value for name, value in self.body.items() if name not in ("messages", "tools")}
 
     @property
+    def alternatives(self) -> int | None:
+        """How many likely tokens a chat request wants beside each sampled one; `None` where it wants no logprobs."""
+        return int(self.body.get("top_logprobs") or 0) if self.asked.logprobs else None
+
+    @property
     def path(self) -> str:
         return "/v1/chat/completions" if self.chat else "/v1/completions"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +15,10 @@ import yarl
 from agentenv.errors import AgentenvError, ConfigError
 from agentenv.gateway.calls import CallStatus
 from agentenv.gateway.config import GatewayConfig
+from agentenv.gateway.connections import IDLE_SECONDS, CannotConnect, ConnectionClosed, Connections, words_of
 from agentenv.gateway.continuation import Renderer, ServerRenderer
 from agentenv.gateway.failures import ApiError
+from agentenv.gateway.replies import BadReply, Reply
 from agentenv.gateway.wirejson import dumps, loads
 from agentenv.messages import Wire
 
@@ -26,7 +27,6 @@ ATTEMPTS = 2
 _LARGE = 2**20
 _RENDERERS = 16
 _HEALTH_SECONDS = 5.0
-_IDLE_CONNECTION_SECONDS = 4.0  # below the five after which uvicorn, under vLLM, closes one
 
 
 class UpstreamError(AgentenvError):
@@ -47,7 +47,7 @@ class ReplicaHealth:
 class Replica:
     """One server, and what is known of it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str], connect_seconds: float) -> None:
         self.url = url
         self.alive = True
         self.in_flight = 0
@@ -61,7 +61,7 @@ class Replica:
         """Whether the server has a route that names it; assumed until it says no."""
         self.watch = asyncio.Event()
         """Set to have the health looked at now instead of at the next turn."""
-        self._base = yarl.URL(url)
+        self.connections = Connections(yarl.URL(url), headers, connect_seconds)
         self._paths: dict[str, yarl.URL] = {}
         self._renderers: dict[str, Renderer] = {}
 
@@ -69,7 +69,8 @@ class Replica:
         """The URL of a path such as `/v1/models`."""
         found = self._paths.get(path)
         if found is None:
-            found = self._paths[path] = self._base.with_path(self._base.path.rstrip("/") + path)
+            base = self.connections.base
+            found = self._paths[path] = base.with_path(base.path.rstrip("/") + path)
         return found
 
     def renderer(self, model: str, post: Callable[[Replica, str, Wire], Awaitable[tuple[int, Any]]]) -> Renderer:
@@ -105,20 +106,22 @@ class Router:
 
     def __init__(self, config: GatewayConfig) -> None:
         self._config = config
-        self.replicas = tuple(Replica(checked_url(url)) for url in config.upstreams)
+        self._headers = {"Content-Type": "application/json"}
+        if config.upstream_api_key:
+            self._headers["Authorization"] = f"Bearer {config.upstream_api_key}"
+        self.replicas = tuple(
+            Replica(checked_url(url), self._headers, config.connect_seconds) for url in config.upstreams
+        )
         self._http: aiohttp.ClientSession | None = None
         self._watches: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
         """Connects, looks at every replica once, and goes on watching them."""
-        headers = {"Content-Type": "application/json"}
-        if self._config.upstream_api_key:
-            headers["Authorization"] = f"Bearer {self._config.upstream_api_key}"
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_CONNECTION_SECONDS, ttl_dns_cache=300)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS, ttl_dns_cache=300)
         self._http = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers=headers,
+            headers=self._headers,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
             read_bufsize=2**18,
         )
@@ -130,6 +133,8 @@ class Router:
             watch.cancel()
         await asyncio.gather(*self._watches, return_exceptions=True)
         self._watches = []
+        for replica in self.replicas:
+            replica.connections.close()
         if self._http is not None:
             await self._http.close()
             self._http = None
@@ -166,10 +171,14 @@ class Router:
             headers={"Retry-After": "1"},
         )
 
-    def post(
+    async def post(self, replica: Replica, path: str, body: bytes, seconds: float) -> Reply:
+        """The whole answer of a replica. Raises `OSError` (`TimeoutError` is one) where there is none."""
+        return await replica.connections.post(path, body, seconds)
+
+    def stream(
         self, replica: Replica, path: str, body: bytes, timeout: aiohttp.ClientTimeout
     ) -> aiohttp.client._RequestContextManager:
-        """A request to a replica, to be entered as a context."""
+        """A request whose answer comes bit by bit, to be entered as a context."""
         if self._http is None:
             raise RuntimeError("the router is not open")
         data = body if len(body) < _LARGE else io.BytesIO(body)
@@ -185,13 +194,11 @@ class Router:
         return replica.renderer(model, self._post_json)
 
     async def _post_json(self, replica: Replica, path: str, body: Wire) -> tuple[int, Any]:
-        timeout = aiohttp.ClientTimeout(total=self._config.idle_seconds, sock_connect=self._config.connect_seconds)
-        async with self.post(replica, path, dumps(body), timeout) as response:
-            raw = await response.read()
+        reply = await self.post(replica, path, dumps(body), self._config.idle_seconds)
         try:
-            return response.status, loads(raw)
+            return reply.status, loads(reply.body)
         except ValueError:
-            return response.status, None
+            return reply.status, None
 
     async def _watch(self, replica: Replica) -> None:
         while True:
@@ -239,16 +246,13 @@ def describe(error: BaseException, seconds: float) -> str:
     """A failure to reach a server, in words."""
     if isinstance(error, TimeoutError):
         return f"silent for {seconds:g} s"
+    if isinstance(error, CannotConnect | ConnectionClosed | BadReply):
+        return str(error)
     if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "the connection was closed"
+        return str(ConnectionClosed())
     if isinstance(error, aiohttp.ClientConnectorError):
         return words_of(error.os_error)
     return f"{type(error).__name__}: {error}"
-
-
-def words_of(error: OSError) -> str:
-    """What the operating system says, without what asyncio adds."""
-    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 def checked_url(url: str) -> str:

@@ -15,9 +15,10 @@ from aiohttp import web
 from agentenv.errors import AgentenvError
 from agentenv.gateway.calling import SESSION_HEADER, Caller
 from agentenv.gateway.config import GatewayConfig
+from agentenv.gateway.connections import words_of
 from agentenv.gateway.dialects import DIALECTS, Dialect
 from agentenv.gateway.failures import ApiError
-from agentenv.gateway.router import Router, describe, words_of
+from agentenv.gateway.router import Router, describe
 from agentenv.gateway.session_routes import SessionRoutes
 from agentenv.gateway.statistics import GatewayStatistics
 from agentenv.gateway.table import SessionTable

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from agentenv.gateway.calls import CallStatus, Continuation, ForkReason
 from agentenv.messages import Wire
 
-_EXACT_PER_REALIGNED = 4
+_RIGHT_PER_WRONG = 4
 
 
 @dataclass(slots=True)
@@ -33,11 +33,13 @@ class GatewayStatistics:
     opened: int = 0
     ended: Counter[str] = field(default_factory=Counter)
 
-    @property
-    def mostly_exact(self) -> bool:
-        """Whether few of the turns so far had to be realigned: then it pays not to wait for the render of the next."""
-        realigned = self.continuations[Continuation.REALIGNED]
-        return realigned * _EXACT_PER_REALIGNED <= self.continuations[Continuation.MERGED]
+    def worth_a_guess(self, continuation: Continuation) -> bool:
+        """Whether few of the turns so far came to something else than this: then it pays not to wait for the proof.
+
+        A turn is merged unless it has to be realigned; it is realigned unless it forks.
+        """
+        worse = Continuation.REALIGNED if continuation is Continuation.MERGED else Continuation.FORKED
+        return self.continuations[worse] * _RIGHT_PER_WRONG <= self.continuations[continuation]
 
     def to_wire(self) -> Wire:
         return {

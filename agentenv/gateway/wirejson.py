@@ -47,7 +47,23 @@ def spelling(arguments: object) -> str:
     >>> spelling('{"b":1,"a": 2}') == spelling({"a": 2, "b": 1})
     True
     """
+    if orjson is not None:
+        try:
+            parsed = orjson.loads(arguments) if isinstance(arguments, str) else arguments
+            if not _holds_floats(parsed):
+                return orjson.dumps(parsed, option=orjson.OPT_SORT_KEYS).decode()
+        except (ValueError, TypeError, RecursionError):
+            pass
     try:  # as text once more, since a model may nest deeper than the encoder of a whole message goes
         return json.dumps(json.loads(arguments) if isinstance(arguments, str) else arguments, sort_keys=True)
     except (ValueError, TypeError, RecursionError):
         return "text " + str(arguments)
+
+
+def _holds_floats(value: object) -> bool:
+    """Whether a number is in JSON that orjson may have read inexactly: it makes floats of integers beyond 64 bits."""
+    if isinstance(value, dict):
+        return any(map(_holds_floats, value.values()))
+    if isinstance(value, list):
+        return any(map(_holds_floats, value))
+    return isinstance(value, float)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agentenv.episode import Episode
+from agentenv.learn.advantages import GroupAdvantages
 from agentenv.learn.config.alarms import Alarm, AlarmAction, AlarmsConfig
+from agentenv.learn.diagnostics import UpdateDiagnostics
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,28 @@ class Alarms:
                 "server samples with these weights at this temperature and reports processed log-probabilities; lower "
                 "staleness, or correct for it (loss.proximal, loss.correction)",
             )
+
+
+def played(episodes: Sequence[Episode], groups: GroupAdvantages) -> Played:
+    """What an iteration's scored episodes are like."""
+    scored = [episode for episode in episodes if episode.reward is not None]
+    lengths = [sum(len(turn.action.tokens.sampled_ids) for turn in one.turns if turn.action.tokens) for one in scored]
+    reasons = [turn.finish_reason for episode in scored for turn in episode.turns]
+    idle = groups.zero_variance_groups + groups.singleton_groups
+    names = {name for episode in scored for name in episode.components}
+    return Played(
+        length=statistics.fmean(lengths) if lengths else math.nan,
+        capped=sum(reason == "length" for reason in reasons) / len(reasons) if reasons else math.nan,
+        idle_groups=idle / groups.groups if groups.groups else math.nan,
+        components={
+            name: statistics.fmean(episode.components.get(name, 0.0) for episode in scored) for name in sorted(names)
+        },
+    )
+
+
+def trained(update: UpdateDiagnostics) -> Trained:
+    """What an update was like."""
+    return Trained(update.entropy, update.gradient_norm_max, update.mismatch_kl)
 
 
 def _raise(name: str, alarm: Alarm, message: str) -> Raised:

@@ -6,7 +6,8 @@ import os
 import pickle
 import re
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,24 @@ _NUMBERED = re.compile(r"^(?P<kind>iteration|best)-(?P<iteration>\d{6})$")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run is: iterations done, and the best evaluation so far (`best_reward` `None` before the first)."""
+    """Where a run is.
+
+    Attributes:
+        iteration: updates made.
+        best_iteration, best_reward: the best evaluation so far; `None` before the first.
+        evaluated: the latest iteration that was evaluated; −1 before the first. A run that was killed during an
+            evaluation makes up for it.
+        settled_below, settled_beyond: the groups those updates took or dropped (`agentenv.learn.buffer.Settled`).
+        ledger: the amounts of them (`agentenv.learn.accounting.Ledger.state`).
+    """
 
     iteration: int = 0
     best_iteration: int = 0
     best_reward: float | None = None
+    evaluated: int = -1
+    settled_below: int = 0
+    settled_beyond: tuple[int, ...] = ()
+    ledger: Mapping[str, Mapping[str, tuple[int, int, float]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +82,13 @@ class Checkpoints:
         self._prune(progress)
         return folder
 
-    def save_best(self, model: Any, iteration: int) -> Path:
-        """Writes the model to use. The one before it stays until the next checkpoint no longer names it."""
-        return self._write(f"best-{iteration:06d}", model, None)
+    def save_best(self, model: Any, iteration: int, weights: Mapping[str, torch.Tensor] | None = None) -> Path:
+        """Writes the model to use. The one before it stays until the next checkpoint no longer names it.
+
+        Args:
+            weights: its state dict where `model` has gone on to later ones.
+        """
+        return self._write(f"best-{iteration:06d}", model, None, weights)
 
     def best(self, iteration: int) -> Path:
         """Where the best model of that iteration lies."""
@@ -105,12 +123,18 @@ class Checkpoints:
             return []
         return [path for path in self._folder.iterdir() if (m := _NUMBERED.match(path.name)) and m["kind"] == kind]
 
-    def _write(self, name: str, model: Any, state: dict[str, Any] | None) -> Path:
+    def _write(
+        self,
+        name: str,
+        model: Any,
+        state: dict[str, Any] | None,
+        weights: Mapping[str, torch.Tensor] | None = None,
+    ) -> Path:
         final, partial = self._folder / name, self._folder / f".{name}.partial"
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            model.save_pretrained(partial)
+            model.save_pretrained(partial, state_dict=None if weights is None else dict(weights))
             for path in self._model_folder.iterdir():
                 if path.is_file() and not _WEIGHTS.match(path.name) and not (partial / path.name).exists():
                     shutil.copy2(path, partial / path.name)

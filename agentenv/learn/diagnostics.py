@@ -31,6 +31,7 @@ class UpdateDiagnostics:
             the sampler's log-probabilities are from the learner's. Rounding alone when the weights are the same.
         mismatch_kl: the k3 estimate of KL(π_b ‖ π_θ) over the same tokens.
         value_loss: mean over tokens. value_gradient_norm: mean over the steps, before clipping.
+        skipped_steps: steps that were not taken because their gradient was too long (alarm `gradient_spike`).
         split_batches: micro-batches that did not fit into memory and were tried again in halves.
     """
 
@@ -57,6 +58,7 @@ class UpdateDiagnostics:
     mismatch_kl: float
     value_loss: float
     value_gradient_norm: float
+    skipped_steps: int
     split_batches: int
 
 
@@ -69,6 +71,7 @@ class Tally:
     tokens: int = 0
     padded_tokens: int = 0
     mismatch_tokens: int = 0
+    skipped_steps: int = 0
     split_batches: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     ratio_max: float = math.nan
@@ -143,6 +146,7 @@ class Tally:
             mismatch_kl=self._mean("mismatch_k3", self.mismatch_tokens),
             value_loss=self._mean("value_loss", self.tokens),
             value_gradient_norm=_mean(self.value_gradient_norms),
+            skipped_steps=self.skipped_steps,
             split_batches=self.split_batches,
         )
 

@@ -17,6 +17,10 @@ class DivergedError(LearnError):
     """A loss or gradient that is not finite. The optimizer step was not taken."""
 
 
+class StoppedByAlarmError(LearnError):
+    """A run that one of its alarms ended before its time. It has a checkpoint, and the same command goes on."""
+
+
 class OutOfMemoryError(LearnError):
     """A batch that did not fit into memory, not even in halves."""
 

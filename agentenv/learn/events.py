@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentenv.evaluate import Evaluation
+from agentenv.learn.alarms import Raised
 from agentenv.learn.metrics import IterationMetrics
 from agentenv.outcome import Status
 
@@ -40,13 +41,25 @@ class Tested:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeFinished:
-    """One training episode of `iteration`; `done` of `planned` are finished."""
+    """One training episode, while those of `iteration` are gathered.
+
+    `done` have finished since the iteration before took its own; more than `planned` where rollouts run ahead or
+    groups are dropped.
+    """
 
     iteration: int
     done: int
     planned: int
     status: Status
     reward: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRaised:
+    """A figure of an iteration that says that the run is going wrong."""
+
+    iteration: int
+    alarm: Raised
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,25 @@ class CheckpointSaved:
     folder: Path
 
 
-TrainEvent = RunStarted | WarmupStep | EpisodeFinished | IterationFinished | Evaluated | CheckpointSaved | Tested
+@dataclass(frozen=True, slots=True)
+class Imitated:
+    """A phase of supervised learning on `rows` rows of the run's own successes, after the update of `iteration`."""
+
+    iteration: int
+    rows: int
+
+
+TrainEvent = (
+    RunStarted
+    | WarmupStep
+    | EpisodeFinished
+    | AlarmRaised
+    | Imitated
+    | IterationFinished
+    | Evaluated
+    | CheckpointSaved
+    | Tested
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +117,7 @@ class TrainResult:
         best_iteration: after which iteration it was; 0 for the model the run started from.
         best_reward: its mean reward on the evaluation split; `None` when no evaluation was scored.
         last_folder: the latest checkpoint.
+        stopped: what an alarm said that ended the run before its time; `None` for a run that was not ended so.
         before, after: the final test of the model the iterations started from, and of the best one; `None` without.
     """
 
@@ -95,5 +127,6 @@ class TrainResult:
     best_iteration: int
     best_reward: float | None
     last_folder: Path
+    stopped: str | None = None
     before: Tested | None = None
     after: Tested | None = None

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +18,16 @@ import numpy
 
 from agentenv.episode import Episode
 from agentenv.learn.advantages import explained_variance
+from agentenv.learn.alarms import Alarms, Raised, played, trained
 from agentenv.learn.config import KlPlacement, Proximal, TrainConfig
 from agentenv.learn.config.advantage import Preference
+from agentenv.learn.config.alarms import AlarmAction
 from agentenv.learn.credit import Credit, assign
 from agentenv.learn.critic import Critic
-from agentenv.learn.diagnostics import UpdateDiagnostics
+from agentenv.learn.diagnostics import Tally, UpdateDiagnostics
 from agentenv.learn.experience import Experience
 from agentenv.learn.filling import Scores, training_rows
+from agentenv.learn.imitation import imitate, successes
 from agentenv.learn.losses import AdaptiveCoefficient
 from agentenv.learn.model import Forward
 from agentenv.learn.objective import Objective
@@ -46,6 +49,7 @@ class Learned:
         pretraining: whether only the critic was trained.
         kl_coefficient: of this update; 0 without a price on divergence.
         rows_seconds, update_seconds: wall-clock time of preparing the rows and of the optimizer steps.
+        raised: alarms. skipped: whether one of them left the update out.
     """
 
     episodes: tuple[Episode, ...]
@@ -57,6 +61,8 @@ class Learned:
     kl_coefficient: float
     rows_seconds: float
     update_seconds: float
+    raised: tuple[Raised, ...] = ()
+    skipped: bool = False
 
 
 class Learner:
@@ -83,6 +89,7 @@ class Learner:
         kl = config.loss.kl
         self._reference: Forward | None = None
         self._coefficient = None if kl is None else AdaptiveCoefficient(kl.coefficient, target=kl.target, gain=kl.gain)
+        self._alarms = Alarms(config.alarms)
         self._pretraining = Pretraining(config.critic.pretraining if config.critic is not None else None)
 
     def refer_to(self, reference: Any) -> None:
@@ -110,10 +117,21 @@ class Learner:
         pretraining = self._pretraining.goes_on(variance)
         rows = training_rows(experience, credit, scores, self._config.loss, iteration)
         made = time.perf_counter()
-        if isinstance(self._config.advantage, Preference):
+        raised = self._alarms.before_update(played(episodes, credit.groups))
+        skipped = any(alarm.action is AlarmAction.SKIP for alarm in raised)
+        if skipped:
+            update = Tally(len(rows), len(rows)).finish(0)
+        elif isinstance(self._config.advantage, Preference):
             update = self._prefer(experience, scores, self._config.advantage, rng)
         else:
-            update = self._trainer.update(rows, rng, kl_coefficient=coefficient, critic_only=pretraining)
+            update = self._trainer.update(
+                rows,
+                rng,
+                kl_coefficient=coefficient,
+                critic_only=pretraining,
+                step_limit=self._alarms.step_limit(),
+            )
+        raised += self._alarms.after_update(trained(update))
         self._adapt(experience, scores, coefficient, update)
         return Learned(
             episodes=tuple(chosen),
@@ -125,7 +143,16 @@ class Learner:
             kl_coefficient=coefficient,
             rows_seconds=made - started,
             update_seconds=time.perf_counter() - made,
+            raised=tuple(raised),
+            skipped=skipped,
         )
+
+    def imitate(self, episodes: Iterable[Episode], iteration: int) -> int:
+        """A phase of supervised learning on the successes among these episodes; returns how many rows they made."""
+        config = self._config.imitation
+        rows = successes(episodes, config.at_least, self._config.learner.row_view)
+        imitate(self.model, rows, config, random.Random(f"{self._config.seed}/imitation/{iteration}"))
+        return len(rows)
 
     def stop(self) -> None:
         """Ends a running update at its next micro-batch; may be called from any thread."""
@@ -137,6 +164,7 @@ class Learner:
             "trainer": self._trainer.state_dict(),
             "kl_coefficient": None if self._coefficient is None else self._coefficient.value,
             "pretraining": self._pretraining.state_dict(),
+            "alarms": self._alarms.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -144,6 +172,7 @@ class Learner:
         if self._coefficient is not None:
             self._coefficient.value = state["kl_coefficient"]
         self._pretraining.load_state_dict(state["pretraining"])
+        self._alarms.load_state_dict(state["alarms"])
 
     def _score(self, rows: Sequence[Row], coefficient: float) -> Scores:
         """What the algorithm wants to know of the rows beyond what the sampler said."""

@@ -1,59 +1,42 @@
-"""The training loop: roll out, learn, serve the new weights; then again.
+"""The training loop: take the oldest groups that are complete, learn, publish, evaluate, checkpoint; then again.
 
-A run is a folder: `config.json`, `journal.sqlite`, `metrics.jsonl` and `checkpoints/`. Started again with the same
-configuration it goes on: weights and optimizer come from the latest checkpoint, episodes played since then come from
-the journal.
+Rollouts, updates and evaluations go on side by side. `staleness` says how far rollouts may run ahead of the weights;
+with 0 the very same loop takes turns. A run is a folder: `config.json`, `journal.sqlite`, `updates.jsonl`,
+`metrics.jsonl`, `accounting.json` and `checkpoints/`. Started again with the same configuration it goes on: weights and
+optimizer come from the latest checkpoint, the updates since then are made again from the groups they were made from,
+and episodes that have ended come from the journal.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
-from agentenv.config import load_config
 from agentenv.episode import Episode
-from agentenv.errors import ConfigError
-from agentenv.evaluate import evaluate
 from agentenv.evaluate.protocol import write_json
-from agentenv.learn.checkpoints import Checkpoints, Progress
-from agentenv.learn.config import TrainConfig, WarmupConfig
-from agentenv.learn.errors import LearnError
-from agentenv.learn.events import (
-    CheckpointSaved,
-    EpisodeFinished,
-    Evaluated,
-    IterationFinished,
-    RunStarted,
-    TrainEvent,
-    TrainResult,
-    WarmupStep,
-)
-from agentenv.learn.learner import Learned, Learner
-from agentenv.learn.metrics import IterationMetrics, MetricsFile, Seconds, as_values
-from agentenv.learn.model import load_model
-from agentenv.learn.sources import TaskStream
-from agentenv.learn.supervised import SupervisedStep
+from agentenv.learn.accounting import Ledger
+from agentenv.learn.buffer import Settled
+from agentenv.learn.checkpoints import Progress
+from agentenv.learn.config import TrainConfig
+from agentenv.learn.config.alarms import AlarmAction
+from agentenv.learn.evaluations import Evaluations
+from agentenv.learn.events import AlarmRaised, CheckpointSaved, Imitated, IterationFinished, TrainEvent, TrainResult
+from agentenv.learn.groups import Batch, GroupRequests
+from agentenv.learn.learner import Learned
+from agentenv.learn.metrics import IterationMetrics, Seconds, as_values
+from agentenv.learn.replayed import cut_off, replayed, scored_in
+from agentenv.learn.rollouts import Rollouts
+from agentenv.learn.setting import ACCOUNTING, JOURNAL, UPDATES, Setting, claim_run_folder, environment_spec
+from agentenv.learn.starting import Started, start
 from agentenv.learn.testing import FinalTest
-from agentenv.learn.warmup import warm_up
-from agentenv.policy.contract import Sampling, TrainablePolicy
-from agentenv.registry import EnvSpec
-from agentenv.registry import spec as find_spec
-from agentenv.rollout import Journal, RolloutEngine, group_requests
+from agentenv.learn.updates import LoggedUpdate, UpdateLog
+from agentenv.policy.contract import TrainablePolicy
+from agentenv.rollout import Journal, RolloutEngine
 from agentenv.threads import THREADS
-
-CONFIG = "config.json"
-JOURNAL = "journal.sqlite"
-METRICS = "metrics.jsonl"
-CHECKPOINTS = "checkpoints"
-
-Result = TypeVar("Result")
 
 
 async def train(
@@ -76,245 +59,194 @@ async def train(
     Raises:
         ConfigError: the folder belongs to another configuration, or the environment is unknown or has too few tasks.
         LearnError: nothing could be learnt: no episode was scored, a gradient was not finite, a disk is full.
+        JournalError: the journal cannot be written.
     """
     claim_run_folder(run_folder, config)
     spec = environment_spec(config)
     with Journal.open(run_folder / JOURNAL) as journal:
         async with RolloutEngine(policy, config.rollout, journal) as engine:
-            run = await _Run.open(config, spec, policy, run_folder, engine, on_event)
-            return await run.finish()
-
-
-def claim_run_folder(run_folder: Path, config: TrainConfig) -> None:
-    """Makes the folder this configuration's, or makes sure that it already is.
-
-    Raises:
-        ConfigError: it holds a run of another configuration; the message says what differs.
-    """
-    path = run_folder / CONFIG
-    if path.exists():
-        there = load_config(TrainConfig, path)
-        if different := there.differences(config):
-            lines = "".join(f"\n  {line}" for line in different)
-            raise ConfigError(f"{run_folder} holds a run of another configuration; what differs:{lines}")
-    run_folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, config.model_dump(mode="json"))
-
-
-def environment_spec(config: TrainConfig) -> EnvSpec:
-    """The environment a configuration names, with its keyword arguments and turn limit."""
-    spec = find_spec(config.environment).with_kwargs(**config.environment_kwargs)
-    return spec if config.max_turns is None else spec.model_copy(update={"max_turns": config.max_turns})
+            setting = Setting(config, spec, policy, run_folder, journal, engine, on_event)
+            run = _Run(setting, await start(setting))
+            try:
+                return await run.finish()
+            except ExceptionGroup as several:
+                failed = several.exceptions[0]
+    raise failed  # what ended the run, as it was raised; the others were cancelled for it
 
 
 class _Run:
-    """A training run in progress."""
+    """A training run in progress: everything is loaded, and the weights of `progress` are being served."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        spec: EnvSpec,
-        policy: TrainablePolicy,
-        run_folder: Path,
-        engine: RolloutEngine,
-        on_event: Callable[[TrainEvent], None],
-        learner: Learner,
-        progress: Progress,
-        tasks: TaskStream,
-    ) -> None:
-        self._config = config
-        self._spec = spec
-        self._policy = policy
-        self._folder = run_folder
-        self._engine = engine
-        self._tell = on_event
-        self._progress = progress
-        self._tasks = tasks
-        self._learner = learner
-        self._checkpoints = Checkpoints(run_folder / CHECKPOINTS, policy.model_folder)
-        self._metrics = MetricsFile(run_folder / METRICS)
-        self._sampling = Sampling(
-            temperature=config.temperature, max_tokens=config.max_tokens, seed=config.seed, tokens=True
+    def __init__(self, setting: Setting, started: Started) -> None:
+        progress = started.progress
+        self._setting, self._config = setting, setting.config
+        self._learner = started.learner
+        self._checkpoints, self._metrics = started.checkpoints, started.metrics
+        self._iteration = progress.iteration
+        self._settled = Settled(progress.settled_below, progress.settled_beyond)
+        self._ledger = Ledger(progress.ledger)
+        self._log = UpdateLog(setting.folder / UPDATES)
+        self._requests = GroupRequests(self._config, setting.spec, started.tasks)
+        self._rollouts = Rollouts(
+            self._config, self._requests, setting.engine, progress.iteration, self._settled, setting.tell
         )
-
-    @classmethod
-    async def open(
-        cls,
-        config: TrainConfig,
-        spec: EnvSpec,
-        policy: TrainablePolicy,
-        run_folder: Path,
-        engine: RolloutEngine,
-        on_event: Callable[[TrainEvent], None],
-    ) -> _Run:
-        """Loads the model, from the latest checkpoint where there is one, warms a new one up, and serves it."""
-        checkpoint = await _in_thread(Checkpoints(run_folder / CHECKPOINTS, policy.model_folder).latest)
-        model_folder = policy.model_folder if checkpoint is None else checkpoint.folder
-        model = await _in_thread(lambda: load_model(model_folder))
-        env = spec.make()
-        try:
-            tasks = TaskStream(env.tasks(config.split), count=config.tasks_per_iteration, seed=config.seed)
-        finally:
-            await env.close()
-        progress = Progress() if checkpoint is None else checkpoint.progress
-        learner = Learner(model, config)
-        run = cls(config, spec, policy, run_folder, engine, on_event, learner, progress, tasks)
-        episodes = config.tasks_per_iteration * config.siblings
-        on_event(RunStarted(run_folder, config.iterations, episodes, progress.iteration))
-        if checkpoint is None and config.warmup is not None:
-            await run._warm_up(config.warmup)
-        if config.needs_reference:
-            reference = await _in_thread(lambda: run._checkpoints.reference(model))
-            learner.refer_to(reference)
-        if checkpoint is not None:
-            learner.load_state_dict(checkpoint.learner)
-            torch.set_rng_state(checkpoint.torch_rng)
-        await policy.publish(model.state_dict(), progress.iteration)
-        run._metrics.forget_after(progress.iteration or -1)  # evaluation 0 is repeated with the start
-        return run
+        self._writing = asyncio.Lock()
+        self._evaluations = Evaluations(setting, self._checkpoints, self._metrics, self._writing, progress)
+        self._clock = _Stopwatch()
+        self._saved: Path | None = None
+        self._stopped: str | None = None
 
     async def finish(self) -> TrainResult:
-        """Runs the iterations that are left, and the tests before and after them."""
-        config, test = self._config, self._final_test()
-        last = self._folder
-        reached = await self._evaluate() if self._progress.iteration == 0 else self._target_reached()
-        before = None if test is None else await test.before(self._progress.iteration)
-        while not reached and self._progress.iteration < config.iterations:
-            iteration = self._progress.iteration + 1
-            await self._iterate(iteration)
-            self._progress = replace(self._progress, iteration=iteration)
-            final = iteration == config.iterations
-            if final or iteration % config.evaluation.every == 0:
-                reached = await self._evaluate()
-            if final or reached or iteration % config.checkpoint_every == 0:
-                last = await self._save()
-        if last == self._folder:
-            last = await self._save()
-        best = self._progress
-        folder = self._checkpoints.best(best.best_iteration)
+        """Makes the updates that are left, and the tests before and after them."""
+        test = self._final_test()
+        async with asyncio.TaskGroup() as tasks:
+            await self._evaluate(tasks, wait=True)
+        before = None if test is None else await test.before(self._iteration)
+        if not self._over:
+            async with asyncio.TaskGroup() as tasks:
+                await self._train(tasks)
+            await self._account()
+        last = self._saved or await self._save()
+        best_iteration = self._evaluations.best_iteration
+        folder = self._checkpoints.best(best_iteration)
         best_folder = folder if folder.is_dir() else last
         return TrainResult(
-            run_folder=self._folder,
-            iterations=best.iteration,
+            run_folder=self._setting.folder,
+            iterations=self._iteration,
             best_folder=best_folder,
-            best_iteration=best.best_iteration,
-            best_reward=best.best_reward,
+            best_iteration=best_iteration,
+            best_reward=self._evaluations.best_reward,
             last_folder=last,
+            stopped=self._stopped,
             before=before,
-            after=None if test is None else await test.after(best.best_iteration, best_folder),
+            after=None if test is None else await test.after(best_iteration, best_folder),
         )
 
-    async def _warm_up(self, warmup: WarmupConfig) -> None:
-        """Imitation first; its result is checkpoint 0, so that a resumed run does not learn it again."""
-        loop = asyncio.get_running_loop()
+    @property
+    def _over(self) -> bool:
+        return self._iteration >= self._config.iterations or self._evaluations.reached or self._stopped is not None
 
-        def on_step(step: SupervisedStep) -> None:
-            event = WarmupStep(step.step + 1, warmup.steps, step.loss)
-            loop.call_soon_threadsafe(self._tell, event)
+    @property
+    def _overlaps(self) -> bool:
+        """Whether rollouts go on while the learner learns; otherwise everything takes turns."""
+        return self._config.staleness > 0
 
-        folder = self._policy.model_folder
-        await warm_up(self._learner.model, folder, self._spec, self._config, warmup, on_step)
-        await self._save()
+    async def _train(self, tasks: asyncio.TaskGroup) -> None:
+        """Repeats the logged updates that the checkpoint does not hold, and makes new ones until the run is over."""
+        self._setting.engine.stats.model_calls.lap()
+        for logged in self._log.after(self._iteration):
+            if self._over:
+                return
+            self._clock.lap()
+            batch = await replayed(logged, self._requests, self._setting.journal, self._setting.engine)
+            self._rollouts.replay()
+            await self._iterate(batch, tasks)
+        playing = tasks.create_task(self._rollouts.play(), name="agentenv-rollouts")
+        while not self._over:
+            self._clock.lap()
+            batch = await self._rollouts.take()
+            numbers = (tuple(group.number for group in groups) for groups in (batch.groups, batch.dropped))
+            self._log.append(LoggedUpdate(self._iteration + 1, *numbers))
+            await self._iterate(batch, tasks)
+        playing.cancel()
 
-    def _final_test(self) -> FinalTest | None:
-        config, wanted = self._config, self._config.final_test
-        if wanted is None:
-            return None
-        return FinalTest(wanted, config, self._spec, self._policy, self._folder, self._metrics, self._tell)
-
-    async def _iterate(self, iteration: int) -> None:
-        """One iteration: after it the updated weights are being served and its metrics are on disk."""
-        clock = _Stopwatch()
-        episodes = await self._roll_out(iteration)
-        rollout = clock.lap()
-        learned = await self._learn(episodes, iteration)
-        clock.lap()
-        await self._policy.publish(self._learner.model.state_dict(), iteration)
-        seconds = Seconds(rollout, learned.rows_seconds, learned.update_seconds, clock.lap())
-        metrics = IterationMetrics.of(iteration, episodes, learned, seconds)
+    async def _iterate(self, batch: Batch, tasks: asyncio.TaskGroup) -> None:
+        """One update: after it its weights are being served, its metrics are on disk, and admission is open."""
+        iteration, waited = self._iteration + 1, self._clock.lap()
+        learned = await self._learn(batch, iteration)
+        self._heed(learned, iteration)
+        if iteration in self._config.imitation.after:
+            await self._imitate(batch, iteration)
+        await self._evaluations.ended()  # its figure belongs to the weights before these
+        self._clock.lap()
+        await self._setting.policy.publish(self._learner.model.state_dict(), iteration)
+        seconds = Seconds(waited, learned.rows_seconds, learned.update_seconds, self._clock.lap())
+        self._iteration = iteration
+        self._settled.add(group.number for group in batch.drawn)
+        self._ledger.settle(batch)
+        if self._overlaps:
+            self._rollouts.publish(iteration)
+        lap = self._setting.engine.stats.model_calls.lap()
+        metrics = IterationMetrics.of(iteration, batch, learned, seconds, lap)
         self._metrics.append("iteration", as_values(metrics))
-        self._tell(IterationFinished(metrics))
+        self._setting.tell(IterationFinished(metrics))
+        await self._evaluate(tasks, wait=self._over or not self._overlaps)
+        if self._over or iteration % self._config.checkpoint_every == 0:
+            await self._save()
+            await self._account()
+        self._rollouts.publish(iteration)
 
-    async def _roll_out(self, iteration: int) -> list[Episode]:
-        """The iteration's episodes, in the order of their keys: training must not depend on who finished first."""
-        config = self._config
-        requests = list(
-            group_requests(
-                self._spec,
-                self._tasks.of_iteration(iteration),
-                siblings=config.siblings,
-                seed=config.seed,
-                iteration=iteration,
-                sampling=self._sampling,
-            )
-        )
-        order = {request.key: position for position, request in enumerate(requests)}
-        episodes: list[Episode] = []
-        async for episode in self._engine.run(requests):
-            episodes.append(episode)
-            self._tell(EpisodeFinished(iteration, len(episodes), len(requests), episode.status, episode.reward))
-        if all(episode.reward is None for episode in episodes):
-            raise LearnError(f"iteration {iteration}: no episode was scored. {_commonest_failure(episodes)}")
-        return sorted(episodes, key=lambda episode: order[episode.key])
-
-    async def _learn(self, episodes: list[Episode], iteration: int) -> Learned:
+    async def _learn(self, batch: Batch, iteration: int) -> Learned:
         threads = self._config.learner.threads
 
         def learn() -> Learned:
             if threads is not None:
                 torch.set_num_threads(threads)
-            return self._learner.learn(episodes, iteration)
+            return self._learner.learn(batch.episodes, iteration)
 
         try:
-            return await _in_thread(learn)
+            learned: Learned = await THREADS.run(learn)
         except asyncio.CancelledError:
             self._learner.stop()
             raise
+        return learned
 
-    async def _evaluate(self) -> bool:
-        """Evaluates greedily, keeps the model when it is the best so far, and says whether the target is reached."""
-        config, wanted, iteration = self._config, self._config.evaluation, self._progress.iteration
-        evaluation = await evaluate(
-            self._spec,
-            self._policy,
-            tasks=wanted.tasks,
-            split=wanted.split,
-            seed=config.seed,
-            sampling=Sampling(temperature=0.0, max_tokens=config.max_tokens),
-            config=config.rollout,
-        )
-        mean, known = evaluation.reward.mean, self._progress.best_reward
-        best = mean is not None and (known is None or mean > known)
-        if best:
-            await _in_thread(lambda: self._checkpoints.save_best(self._learner.model, iteration))
-            self._progress = replace(self._progress, best_iteration=iteration, best_reward=mean)
-        self._metrics.append("evaluation", {"iteration": iteration, "best": best, **evaluation.to_json()})
-        self._tell(Evaluated(iteration, evaluation, best))
-        return mean is not None and wanted.stop_at is not None and mean >= wanted.stop_at
+    def _heed(self, learned: Learned, iteration: int) -> None:
+        """Tells of the alarms an update raised, and notes the one that ends the run."""
+        for alarm in learned.raised:
+            self._setting.tell(AlarmRaised(iteration, alarm))
+            if alarm.action is AlarmAction.STOP:
+                self._stopped = f"{alarm.name}: {alarm.message}"
 
-    def _target_reached(self) -> bool:
-        """Whether the run that is being continued had already ended by reaching its target."""
-        target, best = self._config.evaluation.stop_at, self._progress.best_reward
-        return target is not None and best is not None and best >= target
+    async def _imitate(self, batch: Batch, iteration: int) -> None:
+        """A supervised phase on the successes of all groups that updates have had so far, this one's included."""
+        numbers = sorted([*self._settled, *(group.number for group in batch.drawn)])
+        episodes = await scored_in(numbers, self._requests, self._setting.journal)
+        rows: int = await THREADS.run(lambda: self._learner.imitate(episodes, iteration))
+        self._setting.tell(Imitated(iteration, rows))
+
+    async def _evaluate(self, tasks: asyncio.TaskGroup, *, wait: bool) -> None:
+        """Begins the evaluation of the weights being served where it is due, and waits for it if told to."""
+        if self._evaluations.due(self._iteration) and not self._evaluations.reached:
+            await self._evaluations.begin(self._iteration, self._learner.model, tasks, model_changes=not wait)
+        if wait:
+            await self._evaluations.ended()
 
     async def _save(self) -> Path:
-        progress, learner = self._progress, self._learner
-        folder = await _in_thread(lambda: self._checkpoints.save(learner.model, learner.state_dict(), progress))
-        self._tell(CheckpointSaved(progress.iteration, folder))
+        async with self._writing:
+            evaluations, learner = self._evaluations, self._learner
+            progress = Progress(
+                iteration=self._iteration,
+                best_iteration=evaluations.best_iteration,
+                best_reward=evaluations.best_reward,
+                evaluated=evaluations.evaluated,
+                settled_below=self._settled.below,
+                settled_beyond=tuple(sorted(self._settled.beyond)),
+                ledger=self._ledger.state(),
+            )
+            folder: Path = await THREADS.run(
+                lambda: self._checkpoints.save(learner.model, learner.state_dict(), progress)
+            )
+        self._saved = folder
+        self._setting.tell(CheckpointSaved(progress.iteration, folder))
         return folder
 
+    async def _account(self) -> None:
+        """Writes which episodes were trained on, next to those that were started."""
+        in_flight = self._rollouts.in_flight
+        cancelled: list[Episode] = []
+        if not self._rollouts.playing:
+            cancelled, in_flight = await cut_off(in_flight, self._setting.journal), []
+        report = self._ledger.report(self._iteration, self._rollouts.untrained, cancelled, in_flight=len(in_flight))
+        await THREADS.run(lambda: write_json(self._setting.folder / ACCOUNTING, report))
 
-def _commonest_failure(episodes: list[Episode]) -> str:
-    messages = Counter(episode.failure.message for episode in episodes if episode.failure is not None)
-    if not messages:
-        return "The environment returned None, not scored, for every one."
-    message, count = messages.most_common(1)[0]
-    return f"{count} of {len(episodes)} failed with: {message}"
-
-
-async def _in_thread(function: Callable[[], Result]) -> Result:
-    result: Result = await THREADS.run(function)
-    return result
+    def _final_test(self) -> FinalTest | None:
+        setting, wanted = self._setting, self._config.final_test
+        if wanted is None:
+            return None
+        return FinalTest(
+            wanted, self._config, setting.spec, setting.policy, setting.folder, self._metrics, setting.tell
+        )
 
 
 class _Stopwatch:

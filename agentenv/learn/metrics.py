@@ -12,14 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentenv.episode import Episode
+import numpy
+
+from agentenv.learn.accounting import sampled_tokens
 from agentenv.learn.diagnostics import UpdateDiagnostics
+from agentenv.learn.groups import Batch
 from agentenv.learn.learner import Learned
+from agentenv.rollout import Lap
+from agentenv.trajectory import Row
 
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """Wall-clock time of an iteration's parts."""
+    """Wall-clock time of an iteration's parts; `rollout` is how long the learner waited for its groups."""
 
     rollout: float
     rows: float
@@ -39,13 +44,18 @@ class IterationMetrics:
         turns: per episode.
         response_mean, response_max: sampled tokens per episode.
         capped: share of model calls that ran into `max_tokens`.
+        groups_drawn: groups that ended for this update, `groups_dropped` of them refused by dynamic sampling; all other
+            numbers are of those that were kept, but `reward_drawn` is the mean over all.
         groups: with a scored member. zero_variance: share of them without anything to learn from, singletons included.
         rows, row_tokens: training rows and all their tokens. excluded: model calls in no row, by reason.
         continued: share of an episode's later model calls whose prompt is exactly an earlier call's tokens and more;
             the others begin rows of their own. departures: how their prompts departed (`agentenv.trajectory.Drift`).
-        staleness_mean: weight versions between the sampling of a token and this update.
-        anchors, explained_variance, pretraining, kl_coefficient: see `Credit` and `Learned`.
-        sampled_per_second: tokens over the rollout's time. trained_per_second: tokens over the update's.
+        staleness_mean: weight versions between the sampling of a token and this update. staleness: tokens by them.
+        bubble: share of the time since the last update in which the policy had nothing to do.
+        anchors, explained_variance, pretraining, skipped, kl_coefficient: see `Credit` and `Learned`.
+        alarms: names of those that were raised.
+        sampled_per_second: tokens over the time in which the policy had something to do.
+        trained_per_second: tokens over the update's time.
     """
 
     iteration: int
@@ -56,12 +66,15 @@ class IterationMetrics:
     reward_mean: float
     reward_std: float
     reward_max: float
+    reward_drawn: float
     components: Mapping[str, float]
     metrics: Mapping[str, float]
     turns: float
     response_mean: float
     response_max: float
     capped: float
+    groups_drawn: int
+    groups_dropped: int
     groups: int
     zero_variance: float
     rows: int
@@ -70,9 +83,13 @@ class IterationMetrics:
     continued: float
     departures: Mapping[str, int]
     staleness_mean: float
+    staleness: Mapping[int, int]
+    bubble: float
     anchors: int
     explained_variance: float
     pretraining: bool
+    skipped: bool
+    alarms: tuple[str, ...]
     kl_coefficient: float
     update: UpdateDiagnostics
     seconds: Seconds
@@ -83,20 +100,26 @@ class IterationMetrics:
     def of(
         cls,
         iteration: int,
-        episodes: Sequence[Episode],
+        batch: Batch,
         learned: Learned,
         seconds: Seconds,
+        lap: Lap,
     ) -> IterationMetrics:
-        """Everything from one iteration's episodes and what was learnt from them. Versions count iterations."""
+        """Everything from one iteration's groups and what was learnt from them. Versions count iterations.
+
+        Args:
+            lap: the time since the last update.
+        """
         rows, groups, update = learned.rows, learned.credit.groups, learned.update
+        episodes = batch.episodes
+        drawn = [episode for group in batch.drawn for episode in group.episodes]
         scored = [episode for episode in episodes if episode.reward is not None]
         rewards = [episode.reward for episode in scored if episode.reward is not None]
         mean = _mean(rewards)
-        responses = [float(_sampled(episode)) for episode in scored]
+        responses = [float(sampled_tokens(episode)) for episode in scored]
         reasons = [turn.finish_reason for episode in scored for turn in episode.turns]
         idle = groups.zero_variance_groups + groups.singleton_groups
-        sampled = sum(row.sampled for row in rows.rows)
-        stale = sum(int((iteration - 1 - row.versions[row.mask]).sum()) for row in rows.rows)
+        staleness = _staleness(rows.rows, iteration)
         return cls(
             iteration=iteration,
             version=iteration,
@@ -106,12 +129,15 @@ class IterationMetrics:
             reward_mean=mean,
             reward_std=math.sqrt(_mean([(reward - mean) ** 2 for reward in rewards])),
             reward_max=max(rewards, default=math.nan),
+            reward_drawn=_mean([episode.reward for episode in drawn if episode.reward is not None]),
             components=_means(episode.components for episode in scored),
             metrics=_means(episode.metrics for episode in scored),
             turns=_mean([float(len(episode.turns)) for episode in scored]),
             response_mean=_mean(responses),
             response_max=max(responses, default=math.nan),
             capped=_ratio(sum(reason == "length" for reason in reasons), len(reasons)),
+            groups_drawn=len(batch.drawn),
+            groups_dropped=len(batch.dropped),
             groups=groups.groups,
             zero_variance=_ratio(idle, groups.groups),
             rows=len(rows.rows),
@@ -119,14 +145,18 @@ class IterationMetrics:
             excluded=dict(Counter(exclusion.reason.value for exclusion in rows.excluded)),
             continued=_ratio(rows.links.continued, rows.links.later),
             departures={drift.value: count for drift, count in sorted(rows.links.departures.items())},
-            staleness_mean=_ratio(stale, sampled),
+            staleness_mean=_ratio(sum(age * count for age, count in staleness.items()), sum(staleness.values())),
+            staleness=staleness,
+            bubble=lap.bubble,
             anchors=learned.credit.anchors,
             explained_variance=learned.explained_variance,
             pretraining=learned.pretraining,
+            skipped=learned.skipped,
+            alarms=tuple(alarm.name for alarm in learned.raised),
             kl_coefficient=learned.kl_coefficient,
             update=update,
             seconds=seconds,
-            sampled_per_second=_ratio(sum(map(_sampled, episodes)), seconds.rollout),
+            sampled_per_second=_ratio(sum(map(sampled_tokens, drawn)), lap.busy_seconds),
             trained_per_second=_ratio(update.tokens, seconds.update),
         )
 
@@ -137,8 +167,12 @@ class MetricsFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def forget_after(self, iteration: int) -> None:
-        """Drops the lines of later iterations, which a resumed run is about to write again, and a torn last line."""
+    def forget_after(self, iteration: int, *, evaluation: int) -> None:
+        """Drops what a resumed run is about to write again, and a torn last line.
+
+        Args:
+            iteration: lines of later ones go. evaluation: so do evaluations of iterations later than this one.
+        """
         if not self._path.exists():
             return
         kept = []
@@ -147,7 +181,7 @@ class MetricsFile:
                 entry = json.loads(line)
             except ValueError:
                 continue
-            if entry["iteration"] <= iteration:
+            if entry["iteration"] <= (evaluation if entry["kind"] == "evaluation" else iteration):
                 kept.append(line + "\n")
         partial = self._path.with_suffix(".partial")
         partial.write_text("".join(kept), encoding="utf-8")
@@ -179,8 +213,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _sampled(episode: Episode) -> int:
-    return sum(len(turn.action.tokens.sampled_ids) for turn in episode.turns if turn.action.tokens is not None)
+def _staleness(rows: Sequence[Row], iteration: int) -> dict[int, int]:
+    """How many trained tokens were sampled so many versions before the one this iteration starts from."""
+    if not rows:
+        return {}
+    ages = iteration - 1 - numpy.concatenate([row.versions[row.mask] for row in rows])
+    return {int(age): int(count) for age, count in zip(*numpy.unique(ages, return_counts=True), strict=True)}
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -32,6 +32,7 @@ class _Work:
     kl_coefficient: float
     policy: bool
     everything: bool
+    step_limit: float | None = None
 
 
 class Trainer:
@@ -100,6 +101,7 @@ class Trainer:
         *,
         kl_coefficient: float = 0.0,
         critic_only: bool = False,
+        step_limit: float | None = None,
     ) -> UpdateDiagnostics:
         """`epochs` passes over the rows in `minibatches` optimizer steps each.
 
@@ -109,6 +111,7 @@ class Trainer:
         Args:
             kl_coefficient: of the divergence from the reference.
             critic_only: leaves the policy as it is.
+            step_limit: a step whose gradient's norm is at least this is not taken.
 
         Raises:
             InvalidRowError: a row that would poison the update; no step was taken.
@@ -127,7 +130,7 @@ class Trainer:
             for minibatch in minibatches(counted, self._config.minibatches, rng)
             if everything or not all(row.idle for row in minibatch)
         )
-        work = _Work(kl_coefficient, policy=not critic_only, everything=everything)
+        work = _Work(kl_coefficient, policy=not critic_only, everything=everything, step_limit=step_limit)
         return self._steps(dealt, work, Tally(len(rows), len(rows) - len(useful)))
 
     def update_lazily(self, dealt: Iterable[Sequence[TrainingRow]]) -> UpdateDiagnostics:
@@ -287,7 +290,10 @@ class Trainer:
     def _step(self, tally: Tally, work: _Work) -> None:
         policy_norm = self._clip(self._parameters, "policy") if work.policy else None
         critic_norm = self._clip(self._critic_parameters, "critic") if self.critic is not None else None
-        self._optimizer.step()
+        if work.step_limit is None or policy_norm is None or policy_norm < work.step_limit:
+            self._optimizer.step()
+        else:
+            tally.skipped_steps += 1
         self._optimizer.zero_grad()
         tally.stepped(policy_norm, critic_norm)
 

@@ -7,7 +7,7 @@ from agentenv.rollout.lag import Stall
 from agentenv.rollout.replaying import Difference, ReplayReport, replay
 from agentenv.rollout.request import EpisodeRequest, derive_seed, group_requests
 from agentenv.rollout.rescoring import Rescored, RescoreReport, rescore
-from agentenv.rollout.stats import RolloutStats
+from agentenv.rollout.stats import Lap, ModelCalls, RolloutStats
 
 __all__ = [
     "Difference",
@@ -15,6 +15,8 @@ __all__ = [
     "EpisodeRequest",
     "Journal",
     "JournalError",
+    "Lap",
+    "ModelCalls",
     "ReplayReport",
     "RescoreReport",
     "Rescored",

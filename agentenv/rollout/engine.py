@@ -64,7 +64,7 @@ class RolloutEngine:
         self._limits.clock.on_stall = self.stats.add_stall
         self._loader = EnvironmentLoader(journal)
         prepare = self._loader.load if make_env is EnvSpec.make else None
-        self._player = EpisodePlayer(policy, config, self._limits, make_env, prepare)
+        self._player = EpisodePlayer(policy, config, self._limits, make_env, prepare, self.stats.model_calls)
         self._jitter = random.Random()
         self._open = ExitStack()
         self._in_flight: set[EpisodeKey] = set()
@@ -117,10 +117,14 @@ class RolloutEngine:
         return [episode async for episode in self.run(requests)]
 
     async def _admit(self, request: EpisodeRequest) -> Episode | None:
-        if self._journal is not None and self._journal.finished(request.key):
+        journal = self._journal_of(request)
+        if journal is not None and journal.finished(request.key):
             self.stats.from_journal += 1
-            return await _find(self._journal, request.key)
+            return await _find(journal, request.key)
         return None
+
+    def _journal_of(self, request: EpisodeRequest) -> Journal | None:
+        return self._journal if request.journaled else None
 
     async def _job(self, request: EpisodeRequest, slot: Slot) -> Episode | None:
         if request.key in self._in_flight:
@@ -133,9 +137,9 @@ class RolloutEngine:
 
     async def _play(self, request: EpisodeRequest, slot: Slot) -> Episode:
         """Plays attempts until one is final, and returns it once it is durable."""
-        config = self._config
+        config, journal = self._config, self._journal_of(request)
         budget = Budget(self._limits.clock, config.episode_timeout)
-        attempt = 1 if self._journal is None else self._journal.attempts(request.key) + 1
+        attempt = 1 if journal is None else journal.attempts(request.key) + 1
         failed = 0
         self.stats.begin_episode()
         try:
@@ -172,12 +176,12 @@ class RolloutEngine:
 
     async def _record(self, played: Played, request: EpisodeRequest) -> Episode:
         """Waits until the attempt is durable. What another process finished first takes its place."""
-        episode = played.episode
-        if self._journal is not None:
+        episode, journal = played.episode, self._journal_of(request)
+        if journal is not None:
             try:
-                await self._journal.record(episode, spec=request.spec, notes=played.notes)
+                await journal.record(episode, spec=request.spec, notes=played.notes)
             except DuplicateEpisodeError:
-                return await _find(self._journal, episode.key)
+                return await _find(journal, episode.key)
         if episode.status is Status.CANCELLED:
             raise asyncio.CancelledError
         return episode

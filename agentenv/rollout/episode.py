@@ -26,6 +26,7 @@ from agentenv.rollout.calls import Call
 from agentenv.rollout.config import RolloutConfig
 from agentenv.rollout.limits import Limits
 from agentenv.rollout.request import EpisodeRequest
+from agentenv.rollout.stats import ModelCalls
 
 Result = TypeVar("Result")
 
@@ -75,6 +76,7 @@ class EpisodePlayer:
         limits: runs the calls; shared by everything on one loop.
         make_env: builds an environment from its specification, on the event loop.
         prepare: awaited before that, to import what it needs.
+        model_calls: told when a call to the policy begins and ends.
     """
 
     def __init__(
@@ -84,12 +86,14 @@ class EpisodePlayer:
         limits: Limits,
         make_env: MakeEnv,
         prepare: Callable[[EnvSpec], Awaitable[None]] | None = None,
+        model_calls: ModelCalls | None = None,
     ) -> None:
         self._policy = policy
         self._config = config
         self._limits = limits
         self._make_env = make_env
         self._prepare = prepare
+        self._model_calls = model_calls or ModelCalls()
 
     async def play(self, request: EpisodeRequest, attempt: int, budget: Budget) -> Played:
         """Plays one attempt to its end, whatever that is, and closes its environment.
@@ -166,7 +170,7 @@ class EpisodePlayer:
         messages, tools, sampling = tuple(running.conversation), running.observation.tools, running.request.sampling
         running.where = where = f"{self._policy.name}.complete"
         started = time.perf_counter()
-        with boundary(Boundary.MODEL, where):
+        with boundary(Boundary.MODEL, where), self._model_calls.one():
             answer: object = await call.part(
                 lambda: self._policy.complete(messages, tools, sampling, session), where, self._config.model_timeout
             )

@@ -15,13 +15,20 @@ from agentenv.tasks import Task
 
 @dataclass(frozen=True, slots=True)
 class EpisodeRequest:
-    """One episode to play. `seed` is the environment's; the policy gets `session_seed`."""
+    """One episode to play.
+
+    Attributes:
+        seed: the environment's; the policy gets `session_seed`.
+        journaled: whether the engine's journal is asked for the episode and told of it. An evaluation between two
+            updates plays the same episodes each time, on its way through the engine of a run that keeps others.
+    """
 
     spec: EnvSpec
     task: Task
     seed: int
     key: EpisodeKey
     sampling: Sampling
+    journaled: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:

@@ -44,4 +44,5 @@ INSPECT = Peer("inspect-ai", ("inspect-ai==0.3.285", "openai==3.52.0"), "benchma
 LITELLM = Peer("litellm", ("litellm[proxy]==1.106.0",))
 AGENT_LIGHTNING = Peer("agent-lightning", ("agentlightning==0.3.0",), "benchmarks.peers.agent_lightning_runner")
 OPENENV = Peer("openenv", ("openenv==0.10.0", "openenv-core==0.3.0"), "benchmarks.peers.openenv_runner")
+TRL = Peer("trl", ("trl==1.16.0", "torch==2.13.0", "transformers==5.23.0"), "benchmarks.peers.trl_runner")
 PEERS_INSTALLED = (VERIFIERS, INSPECT)

@@ -49,7 +49,7 @@ def test_training_runs_goes_on_and_refuses_another_configuration(folder: Path) -
     assert first.json["iterations"] == 2
     run = folder / first.json["run"]
     assert (run / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
-    for said in ("reward", "length", "entropy", "tokens/s", "evaluation on dev after 2"):
+    for said in ("reward", "length", "entropy", "tokens/s", "stale 0.0", "bubble", "evaluation on dev after 2"):
         assert said in first.err
 
     longer = agentenv("train", "calculator.toml", "--learner.lr", "1e-5", "--iterations", "3", folder=folder)

@@ -164,8 +164,9 @@ class Held:
 
 @dataclass
 class Asked:
-    """One call: how it was planned, what it really was, what it was prompted with and what it sampled."""
+    """One call: what plans were guessed, which was proven, what it really was, its prompt and what it sampled."""
 
+    guesses: list[Plan]
     planned: Plan
     plan: Plan
     prompt: list[int]
@@ -202,11 +203,15 @@ class Agent:
     ) -> Asked:
         """A call that answers `sampled`; `answer` is delivered instead of what these ids read as."""
         tools = self.tools if tools is None else tools
-        planned = await self.conversations.plan(messages, tools, options or {}, self.model)
+        *guesses, planned = [
+            plan async for plan in self.conversations.plans(messages, tools, options or {}, self.model)
+        ]
+        assert planned.proven
+        assert not any(guess.proven for guess in guesses)
         assert (planned.prompt_ids is not None) == (planned.continuation is Continuation.REALIGNED)
         prompt = list(planned.prompt_ids) if planned.prompt_ids is not None else self.model.prompt(messages, tools)
         delivered = answer or self.model.read(sampled)
-        asked = Asked(planned, planned, prompt, list(sampled), delivered)
+        asked = Asked(guesses, planned, planned, prompt, list(sampled), delivered)
         tokens = asked.tokens if recorded else None
         asked.plan = self.conversations.learn(planned, delivered, tokens, finish_reason)
         return asked

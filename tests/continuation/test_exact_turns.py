@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agentenv.gateway.calls import Continuation, ForkReason
@@ -72,6 +72,7 @@ async def test_an_answer_sampled_in_other_tokens_than_the_tokenizers_is_kept_as_
     assert second.prompt != model.prompt(messages)
     assert text_of(second.prompt) == text_of(model.prompt(messages))
     assert second.plan.tokens_realigned > 0
+    assert [guess.prompt_ids for guess in second.guesses] == [None, second.planned.prompt_ids]
     third = await agent.ask([*messages, second.answer, user("why?")], ended(canonical_ids("so")))
     assert_exact(second, third, Continuation.REALIGNED)
 
@@ -86,6 +87,7 @@ async def test_an_answer_the_render_spells_as_it_was_sampled_costs_one_request(t
     assert first.plan.continuation is Continuation.OPENING
     second = await agent.ask([*opening, first.answer, user("and then?")], ended(canonical_ids("nothing")))
     assert_exact(first, second, Continuation.MERGED)
+    assert [guess.continuation for guess in second.guesses] == [Continuation.MERGED]
     assert model.requests == {"render": 1}
 
 
@@ -100,6 +102,7 @@ async def test_tool_calls_whose_json_the_template_writes_anew_are_kept_as_sample
     assert_exact(first, second, Continuation.REALIGNED)
     rest = "\n<|im_start|>user\n<tool_response>\n7\n</tool_response><|im_end|>\n<|im_start|>assistant\n"
     assert text_of(second.prompt[len(first.whole) :]) == rest
+    assert second.guesses[-1].prompt_ids == second.planned.prompt_ids
     third = await agent.ask([*messages, second.answer, user("thanks")], ended(canonical_ids("so")))
     assert_exact(second, third, Continuation.REALIGNED)
 
@@ -362,7 +365,7 @@ async def test_pictures_cannot_travel_as_token_ids() -> None:
     opening = [user("3 plus 4")]
     first = await agent.ask(opening, ended(other_ids("the answer is 7")))
     picture = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}]}
-    plan = await agent.conversations.plan([*opening, first.answer, picture], (), {}, agent.model)
+    (plan,) = [plan async for plan in agent.conversations.plans([*opening, first.answer, picture], (), {}, agent.model)]
     assert plan.fork_reason is ForkReason.CHAT_ONLY
 
 
@@ -420,6 +423,9 @@ arguments = st.dictionaries(
 layouts = st.sampled_from([(",", ":"), (", ", ": "), (" ,", " :")])
 
 
+@example(
+    [("", {}, (",", ":"), "", 0), ("", {"b": "<", "a": ">"}, (",", ":"), "", 0), ("", {}, (",", ":"), "", 0)], HERMES
+)
 @settings(max_examples=60)
 @given(
     st.lists(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import tracemalloc
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +25,7 @@ from agentenv.gateway.continuation import (
 from agentenv.gateway.continuation.canonical import canonical, chain, holds_media, listing, reading
 from agentenv.gateway.continuation.completions import completion_body, only_chat_can
 from agentenv.gateway.continuation.exact import CanonicalPrompt, pack
+from agentenv.gateway.wirejson import spelling
 from agentenv.messages import Wire
 
 
@@ -78,6 +80,26 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )
+
+
+telling_values = st.recursive(
+    st.sampled_from([2**64, 2**64 + 1, -(2**63) - 1, 2**53, float(2**64), 1, 1.0, 0.5, True, None, "1", "\ud800", "é"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    max_leaves=3,
+)
+
+
+@given(telling_values, telling_values)
+def test_arguments_have_one_spelling_exactly_where_they_are_equal(one: Any, other: Any) -> None:
+    equal = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert (spelling(json.dumps(one)) == spelling(json.dumps(other))) == equal
+    assert spelling(json.dumps(one, indent=1)) == spelling(json.dumps(one))
+    assert isinstance(one, str) or spelling(one) == spelling(json.dumps(one))
+
+
+@pytest.mark.parametrize("text", ["NaN", "[1e400]", "{", "", "[" * 100_000, "[" * 2000 + "]" * 2000])
+def test_arguments_that_are_hardly_json_have_a_spelling_too(text: str) -> None:
+    assert spelling(text) == spelling(text)
 
 
 @given(
@@ -171,6 +193,7 @@ def test_logprobs_come_in_the_chat_form() -> None:
     assert plain == {"content": [entry | {"top_logprobs": []}]}
     top = chat_answer(completion(logprobs=given), message, top_logprobs=1)["choices"][0]["logprobs"]
     assert top == {"content": [entry | {"top_logprobs": [entry]}]}
+    assert chat_answer(completion(logprobs=given), message, top_logprobs=None)["choices"][0]["logprobs"] is None
 
 
 def test_a_canonical_prompt_knows_its_continuations_but_for_the_last_few_ids() -> None:
@@ -280,7 +303,7 @@ async def test_a_session_of_two_turns_is_remembered_in_two_thousand_bytes() -> N
     async def session() -> Conversations:
         conversations = Conversations()
         for messages in ([system, user], [system, user, ANSWER, result]):
-            plan = await conversations.plan(messages, (), {}, renderer)
+            (plan,) = [plan async for plan in conversations.plans(messages, (), {}, renderer)]
             conversations.learn(plan, ANSWER, tokens, "tool_calls")
         return conversations
 

@@ -66,7 +66,7 @@ class Client:
     async def ask(self, messages: Sequence[Wire], tools: Sequence[Wire] = (), **options: Any) -> Wire:
         """The next assistant message."""
         options = UNTRAINED | options
-        plan = await self.conversations.plan(messages, tools, options, self.renderer)
+        plan = [plan async for plan in self.conversations.plans(messages, tools, options, self.renderer)][-1]
         if plan.prompt_ids is None:
             body = options | {"messages": list(messages)} | ({"tools": list(tools)} if tools else {})
             answer = await self._post("/v1/chat/completions", body)

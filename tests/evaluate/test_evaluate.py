@@ -20,6 +20,7 @@ from agentenv.messages import Message
 from agentenv.policy.contract import Sampling, Session
 from agentenv.policy.scripted import CallablePolicy, OraclePolicy
 from agentenv.registry import EnvSpec
+from agentenv.rollout import Journal, RolloutEngine
 from tests.evaluate.quiz import EMPTY, ENDLESS, QUIZ, SIZE, Quiz
 
 
@@ -225,3 +226,23 @@ async def test_an_empty_or_broken_split_is_one_clear_error() -> None:
         await draw_tasks(EMPTY, split="test", count=5, seed=0)
     with pytest.raises(EnvironmentFailure, match=r"empty-v0.tasks\('explode'\) raised RuntimeError: no such file"):
         await draw_tasks(EMPTY, split="explode", count=5, seed=0)
+
+
+async def test_an_evaluation_through_an_open_engine_leaves_no_trace_in_its_journal_and_is_never_answered_from_it(
+    tmp_path: Path,
+) -> None:
+    student = Student()
+    plain = await run(student)
+    with Journal.open(tmp_path / "journal.sqlite") as journal:
+        async with RolloutEngine(student, journal=journal) as engine:
+            through = [await run(student, engine=engine) for _ in range(2)]
+            assert engine.stats.from_journal == 0
+        assert sum(1 for _ in journal.episodes()) == 0
+    assert [evaluation.reward for evaluation in through] == [plain.reward] * 2
+    assert set(student.asked.values()) == {3}
+
+
+async def test_an_evaluation_through_an_open_engine_has_no_folder_of_its_own(tmp_path: Path) -> None:
+    async with RolloutEngine(Student()) as engine:
+        with pytest.raises(ValueError, match="keeps nothing"):
+            await run(Student(), engine=engine, run_folder=tmp_path)

@@ -13,11 +13,13 @@ from typing import Any
 
 import openai
 import pytest
+from aiohttp import web
 
 from agentenv.outcome import Status
 from agentenv.rollout import Journal
 from tests.cli.support import command, environment, here
 from tests.gateway.conftest import MESSAGES
+from tests.gateway.test_faults import until
 from tests.gateway.upstream import Upstream, always, answer
 
 
@@ -58,6 +60,28 @@ async def test_ctrl_c_ends_sessions_as_cancelled_and_prints_a_summary(tmp_path: 
     assert summary["sessions"] == {"opened": 1, "ended": {"cancelled": 1}}
     with Journal.open(run / "journal.sqlite", create=False) as journal:
         assert journal.counts() == {Status.CANCELLED: 1}
+
+
+async def test_a_server_with_raw_logprobs_is_warned_of(tmp_path: Path) -> None:
+    asked = []
+
+    async def even(upstream: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        """Says the same at every temperature."""
+        asked.append(body["temperature"])
+        top = {"a": -0.5, "b": -1.5, "c": -2.5}
+        return web.json_response({"choices": [{"text": "a", "logprobs": {"top_logprobs": [top]}}]})
+
+    async with Upstream(even) as upstream:
+        entered = serving(upstream.url)
+        process, _ = await asyncio.to_thread(entered.__enter__)
+        try:
+            await until(lambda: len(asked) == 2)
+            process.send_signal(signal.SIGINT)
+            _, complaints = await asyncio.to_thread(process.communicate, timeout=30)
+        finally:
+            await asyncio.to_thread(entered.__exit__, None, None, None)
+    assert asked == [1.0, 2.0]
+    assert upstream.url in complaints
 
 
 @pytest.mark.parametrize(

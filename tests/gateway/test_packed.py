@@ -193,7 +193,8 @@ async def _played(number: int, shared: SharedBytes) -> Session:
         body = json.loads(json.dumps({"messages": messages, "tools": tools, "sampling": {"temperature": 1.0}}))
         call = session.begin_call(Protocol.CHAT, body["messages"], body["tools"], body["sampling"])
         renderer: Any = _NoRenderer()
-        plan = await session.conversations.plan(body["messages"], body["tools"], body["sampling"], renderer)
+        plans = session.conversations.plans(body["messages"], body["tools"], body["sampling"], renderer)
+        (plan,) = [plan async for plan in plans]
         function = {"name": "calculator", "arguments": json.dumps({"x": f"1+{turn}"})}
         said = {
             "role": "assistant",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from agentenv.gateway import CallStatus, Continuation
+from agentenv.gateway import CallStatus, Continuation, Gateway
 from tests.gateway.conftest import MESSAGES, Client, MakeGateway
 from tests.gateway.test_calls import calls
 from tests.gateway.upstream import Handler, Upstream, always, answer, chunks, streaming
@@ -58,6 +58,27 @@ async def upstream() -> AsyncIterator[Upstream]:
         yield running
 
 
+DRIFTED: Any = [*MESSAGES, {"role": "assistant", "content": "four."}, {"role": "user", "content": "sure?"}]
+
+
+async def drifted(upstream: Upstream, make_gateway: MakeGateway, client: Client) -> Gateway:
+    """A gateway whose session `s` has had an answer that the render spells otherwise, as most have so far."""
+    upstream.handler = always(answer("four.", [7, 8, 9], prompt=FIRST))
+    upstream.routes[RENDER] = rendering([*FIRST, 5, 6, 9, 4])  # the same text in other ids
+    gateway = await make_gateway(upstream.url)
+    gateway.statistics.continuations[Continuation.REALIGNED] = 5
+    await client(gateway, "s").chat.completions.create(model="m", messages=MESSAGES)
+    return gateway
+
+
+def completion(prompt: list[int]) -> dict[str, Any]:
+    """Of the text `yes`, in vLLM's form."""
+    reply = answer("yes", [9], prompt=prompt)
+    del reply["choices"][0]["message"]
+    reply["choices"][0] |= {"text": "yes", "logprobs": {"tokens": ["y"], "token_logprobs": [-0.5]}}
+    return reply
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_exact_turn_is_asked_while_it_is_rendered(
     upstream: Upstream, make_gateway: MakeGateway, client: Client, stream: bool
@@ -91,27 +112,21 @@ async def test_an_exact_turn_is_asked_while_it_is_rendered(
 async def test_a_turn_that_must_be_realigned_is_asked_again_and_the_first_question_taken_back(
     upstream: Upstream, make_gateway: MakeGateway, client: Client, stream: bool
 ) -> None:
-    upstream.handler = always(answer("four.", [7, 8, 9], prompt=FIRST))
-    upstream.routes[RENDER] = rendering([*FIRST, 5, 6, 9, 4])  # the same text in other ids
-    gateway = await make_gateway(upstream.url)
+    gateway = await drifted(upstream, make_gateway, client)
+    gateway.statistics.continuations.clear()
     create = client(gateway, "s").chat.completions.create
-    await create(model="m", messages=MESSAGES)
 
     async def second(server: Upstream, request: web.Request, body: Any) -> web.StreamResponse:
         if request.path == "/v1/chat/completions":
             await asyncio.Event().wait()  # the agent would wait for ever if this one were not given up
-        prompt = body["prompt"]
-        completion = answer("yes", [9], prompt=prompt)
-        del completion["choices"][0]["message"]
-        completion["choices"][0] |= {"text": "yes", "logprobs": {"tokens": ["y"], "token_logprobs": [-0.5]}}
+        reply = completion(body["prompt"])
         if not body.get("stream"):
-            return web.json_response(completion)
-        completion["choices"][0]["prompt_token_ids"] = completion.pop("prompt_token_ids")
-        return await streaming([completion, b"[DONE]"])(server, request, body)
+            return web.json_response(reply)
+        reply["choices"][0]["prompt_token_ids"] = reply.pop("prompt_token_ids")
+        return await streaming([reply, b"[DONE]"])(server, request, body)
 
     upstream.handler = second
-    said = [*SECOND_TURN[:1], {"role": "assistant", "content": "four."}, *SECOND_TURN[2:]]
-    got: Any = await create(model="m", messages=said, stream=stream)
+    got: Any = await create(model="m", messages=DRIFTED, stream=stream)
     if stream:
         assert "".join([chunk.choices[0].delta.content or "" async for chunk in got if chunk.choices]) == "yes"
     else:
@@ -122,6 +137,81 @@ async def test_a_turn_that_must_be_realigned_is_asked_again_and_the_first_questi
     assert record.tokens is not None
     assert record.tokens.prompt_ids == (*FIRST, 7, 8, 9, 4)
     assert sorted(upstream.paths[1:]) == ["/v1/chat/completions", "/v1/completions"]
+
+
+async def test_a_turn_is_asked_with_the_sampled_tokens_while_the_proof_is_under_way(
+    upstream: Upstream, make_gateway: MakeGateway, client: Client
+) -> None:
+    asked = asyncio.Event()
+
+    async def spell(server: Upstream, request: web.Request, body: Any) -> web.StreamResponse:
+        await asked.wait()  # proves nothing until the turn has been asked
+        return await spelling(server, request, body)
+
+    upstream.routes["/detokenize"] = spell
+    gateway = await drifted(upstream, make_gateway, client)
+
+    async def second(server: Upstream, request: web.Request, body: Any) -> web.StreamResponse:
+        asked.set()
+        return web.json_response(completion(body["prompt"]))
+
+    upstream.handler = second
+    got = await client(gateway, "s").chat.completions.create(model="m", messages=DRIFTED)
+    assert got.choices[0].message.content == "yes"
+    assert upstream.paths[1:] == ["/v1/completions"]
+    assert calls(gateway)[1].continuation is Continuation.REALIGNED
+
+
+async def test_a_turn_that_proves_to_be_no_continuation_is_asked_as_it_is(
+    upstream: Upstream, make_gateway: MakeGateway, client: Client
+) -> None:
+    asked = asyncio.Event()
+
+    async def spell(server: Upstream, request: web.Request, body: Any) -> web.Response:
+        await asked.wait()
+        tags = "".join(f"<{token}>" for token in body["tokens"])  # no two lists of ids say the same
+        return web.json_response({"prompt": tags})
+
+    upstream.routes["/detokenize"] = spell
+    gateway = await drifted(upstream, make_gateway, client)
+
+    async def second(server: Upstream, request: web.Request, body: Any) -> web.StreamResponse:
+        asked.set()
+        if request.path == "/v1/completions":
+            return web.json_response(completion(body["prompt"]))  # comes at once, and must not be delivered
+        return web.json_response(answer("no", [9], prompt=[*FIRST, 5, 6, 9, 4]))
+
+    upstream.handler = second
+    got = await client(gateway, "s").chat.completions.create(model="m", messages=DRIFTED)
+    assert got.choices[0].message.content == "no"
+    assert upstream.paths[1:] == ["/v1/completions", "/v1/chat/completions"]
+    record = calls(gateway)[1]
+    assert (record.status, record.continuation) == (CallStatus.OK, Continuation.FORKED)
+    assert record.tokens is not None
+    assert record.tokens.prompt_ids == (*FIRST, 5, 6, 9, 4)
+
+
+async def test_where_turns_often_fork_the_proof_comes_first(
+    upstream: Upstream, make_gateway: MakeGateway, client: Client
+) -> None:
+    proving = asyncio.Event()
+
+    async def spell(server: Upstream, request: web.Request, body: Any) -> web.StreamResponse:
+        assert len(server.bodies) == 1  # the second turn has not been asked
+        proving.set()
+        return await spelling(server, request, body)
+
+    upstream.routes["/detokenize"] = spell
+    gateway = await drifted(upstream, make_gateway, client)
+    gateway.statistics.continuations[Continuation.FORKED] = 5
+
+    async def second(server: Upstream, request: web.Request, body: Any) -> web.StreamResponse:
+        return web.json_response(completion(body["prompt"]))
+
+    upstream.handler = second
+    await client(gateway, "s").chat.completions.create(model="m", messages=DRIFTED)
+    assert proving.is_set()
+    assert calls(gateway)[1].continuation is Continuation.REALIGNED
 
 
 async def test_where_turns_are_often_realigned_the_render_comes_first(

@@ -95,7 +95,7 @@ class DirectPolicy(TrainablePolicy):
         record = TokenRecord(
             tuple(prompt), tuple(sampled), tuple(logprobs), (VersionSpan(self.version, 0, len(sampled)),)
         )
-        return Completion(assistant(text), tokens=record if sampling.tokens else None)
+        return Completion(assistant(text), "length", tokens=record if sampling.tokens else None)
 
     @torch.no_grad()
     def _draw(self, ids: list[int], temperature: float, rng: random.Random) -> tuple[int, float]:

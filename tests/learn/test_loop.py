@@ -30,42 +30,13 @@ from agentenv.learn.metrics import MetricsFile  # noqa: E402
 from agentenv.learn.model import load_model  # noqa: E402
 from agentenv.outcome import Status  # noqa: E402
 from agentenv.rollout import Journal  # noqa: E402
-from tests.learn.build import tiny_model  # noqa: E402
-from tests.learn.letters import FIRST_LETTER, LETTERS, DirectPolicy  # noqa: E402
-
-ENVIRONMENT = f"{Path(__file__).parent / 'letters.py'}:Letters"
+from tests.learn.letters import DirectPolicy  # noqa: E402
+from tests.learn.runs import config, run, save_start  # noqa: E402
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Path:
-    """The folder of a model whose only words are the letters."""
-    model = tiny_model(vocab_size=FIRST_LETTER + len(LETTERS))
-    folder = tmp_path / "start"
-    model.save_pretrained(folder)
-    (folder / "tokenizer.json").write_text("{}")
-    return folder
-
-
-def config(**changes: Any) -> TrainConfig:
-    settings: dict[str, Any] = {
-        "environment": ENVIRONMENT,
-        "iterations": 4,
-        "tasks_per_iteration": 3,
-        "siblings": 4,
-        "max_tokens": 3,
-        "checkpoint_every": 2,
-        "learner": {"lr": 1e-2, "minibatches": 2},
-        "evaluation": {"every": 2, "split": "dev", "tasks": 2},
-    }
-    return TrainConfig.model_validate(settings | changes)
-
-
-async def run(
-    start: Path, folder: Path, on_event: Callable[[TrainEvent], None] = lambda event: None, **changes: Any
-) -> tuple[Any, DirectPolicy]:
-    async with DirectPolicy(start) as policy:  # type: ignore[attr-defined]
-        result = await train(config(**changes), policy, folder, on_event)
-    return result, policy
+    return save_start(tmp_path / "start")
 
 
 async def test_training_raises_the_reward_and_keeps_the_best_model(start: Path, tmp_path: Path) -> None:
@@ -144,7 +115,7 @@ async def test_a_run_killed_at_any_moment_goes_on_as_if_it_had_not_been(
     with pytest.raises(Killed):
         await run(start, tmp_path / "broken", kill)
     result, resumed = await run(start, tmp_path / "broken")
-    assert torch.allclose(resumed.weights(), undisturbed.weights(), atol=1e-6)
+    assert torch.equal(resumed.weights(), undisturbed.weights())
     assert (result.iterations, result.best_iteration, result.best_reward) == (
         whole.iterations,
         whole.best_iteration,
@@ -177,7 +148,7 @@ async def test_cancelling_is_safe_and_the_same_call_goes_on(start: Path, tmp_pat
     with pytest.raises(asyncio.CancelledError):
         await running
     _, resumed = await run(start, tmp_path / "broken")
-    assert torch.allclose(resumed.weights(), undisturbed.weights(), atol=1e-6)
+    assert torch.equal(resumed.weights(), undisturbed.weights())
 
 
 async def test_a_finished_run_can_be_made_longer(start: Path, tmp_path: Path) -> None:
@@ -188,7 +159,7 @@ async def test_a_finished_run_can_be_made_longer(start: Path, tmp_path: Path) ->
     assert isinstance(events[0], RunStarted)
     assert events[0].resumed_at == 2
     assert result.iterations == 4
-    assert torch.allclose(longer.weights(), whole.weights(), atol=1e-6)
+    assert torch.equal(longer.weights(), whole.weights())
 
 
 async def test_a_finished_run_plays_nothing_again(start: Path, tmp_path: Path) -> None:
@@ -293,4 +264,4 @@ async def test_checkpoints_are_never_seen_half_written(
     assert latest is not None
     assert latest.progress.iteration == 2
     _, resumed = await run(start, tmp_path / "broken")
-    assert torch.allclose(resumed.weights(), undisturbed.weights(), atol=1e-6)
+    assert torch.equal(resumed.weights(), undisturbed.weights())

@@ -87,10 +87,10 @@ def completion_body(
     return body
 
 
-def chat_answer(completion: Mapping[str, Any], message: Wire, *, top_logprobs: int = 0) -> Wire:
+def chat_answer(completion: Mapping[str, Any], message: Wire, *, top_logprobs: int | None = 0) -> Wire:
     """A chat completion from a text completion with one choice, and the message its ids were read as.
 
-    `top_logprobs` is how many alternatives a token the chat request asked for.
+    `top_logprobs` is how many alternatives a token the chat request asked for; `None` leaves the logprobs out.
 
     A message that is text alone is the text the server gives: it ends before a stop string, while the ids go on, and
     leaves special tokens out where the chat route does.
@@ -105,7 +105,7 @@ def chat_answer(completion: Mapping[str, Any], message: Wire, *, top_logprobs: i
     chosen |= {
         "message": message,
         "finish_reason": reason,
-        "logprobs": _chat_logprobs(choice.get("logprobs"), top_logprobs),
+        "logprobs": None if top_logprobs is None else _chat_logprobs(choice.get("logprobs"), top_logprobs),
     }
     answer = {name: value for name, value in completion.items() if name != "choices"}
     answer |= {"object": "chat.completion", "choices": [chosen]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,11 +23,12 @@ from agentenv.gateway.continuation.exact import (
     Realigned,
     Request,
     SampledTokens,
+    expected,
     pack,
     realign,
     unpack,
 )
-from agentenv.gateway.continuation.renderer import Renderer, RendererError
+from agentenv.gateway.continuation.renderer import Rendered, Renderer, RendererError
 from agentenv.gateway.packed import ID_BYTES, shared_ids
 from agentenv.messages import Wire
 
@@ -40,6 +41,7 @@ class Plan:
 
     Attributes:
         continuation, fork_reason: as known before the call; `Conversations.learn` gives the final word.
+        proven: whether this is what the call is to be prompted with; else a guess, see `Conversations.plans`.
         prompt_ids: what to ask `/v1/completions` with; `None` to forward the chat request as it is.
         max_tokens: what may be sampled after `prompt_ids` where the request sets no limit.
         skip_special_tokens: whether the chat route would leave special tokens out of the answer's text.
@@ -48,6 +50,7 @@ class Plan:
 
     continuation: Continuation
     fork_reason: ForkReason | None = None
+    proven: bool = True
     prompt_ids: tuple[int, ...] | None = None
     max_tokens: int | None = None
     skip_special_tokens: bool = True
@@ -69,11 +72,11 @@ class Plan:
 class Conversations:
     """What one session has said, kept as digests: about 400 bytes an answered call, the tokens apart.
 
-        plan = await conversations.plan(messages, tools, options, renderer)
-        ...  # ask with plan.prompt_ids, or as the agent asked
+        async for plan in conversations.plans(messages, tools, options, renderer):
+            ...  # begin to ask with plan.prompt_ids, or as the agent asked; again when they change
         plan = conversations.learn(plan, answer, tokens, finish_reason)  # what it really was
 
-    Calls of one session may overlap; `plan` changes nothing and `learn` does not wait.
+    Calls of one session may overlap; `plans` changes nothing and `learn` does not wait.
     """
 
     __slots__ = ("_answered", "_seen")
@@ -84,10 +87,13 @@ class Conversations:
         self._seen: set[bytes] = set()
         """Digests of answers, and of the first messages of conversations, system prompts apart."""
 
-    async def plan(
+    async def plans(
         self, messages: Sequence[Wire], tools: Sequence[Wire], options: Mapping[str, Any], renderer: Renderer
-    ) -> Plan:
+    ) -> AsyncIterator[Plan]:
         """How to prompt a chat request; `options` are its fields besides `messages` and `tools`.
+
+        The last plan is proven. Those before are what it will be as a rule, each given before the server is asked for
+        what is missing: a model may be asked by them at once, if nobody sees its answer before the last plan agrees.
 
         Costs no request for a conversation without an earlier answer, one for a turn whose render is exact, and up to
         eight small ones for a turn that must be realigned. A server that fails at them costs a fork, never the call.
@@ -105,18 +111,21 @@ class Conversations:
         earlier = self._continued(digests)
         if earlier is None:
             edited = self._goes_on(messages, opening)
-            return _forked(draft, ForkReason.HISTORY_EDITED) if edited else draft
+            yield _forked(draft, ForkReason.HISTORY_EDITED) if edited else draft
+            return
         draft = replace(draft, _parent=earlier)
         if earlier.tokens is None:
-            return _forked(draft, ForkReason.NO_TOKEN_RECORD)
-        if holds_media(messages) or only_chat_can(options):
-            return _forked(draft, ForkReason.CHAT_ONLY)
-        if not await renderer.ready():
-            return _forked(draft, ForkReason.CANNOT_READ_ANSWER)
-        try:
-            return await _exact(draft, earlier, Request(messages, tools, options), renderer)
-        except RendererError:
-            return _forked(draft, ForkReason.CANNOT_RENDER)
+            yield _forked(draft, ForkReason.NO_TOKEN_RECORD)
+        elif holds_media(messages) or only_chat_can(options):
+            yield _forked(draft, ForkReason.CHAT_ONLY)
+        elif not await renderer.ready():
+            yield _forked(draft, ForkReason.CANNOT_READ_ANSWER)
+        else:
+            try:
+                async for plan in _exact(draft, earlier, Request(messages, tools, options), renderer):
+                    yield plan
+            except RendererError:
+                yield _forked(draft, ForkReason.CANNOT_RENDER)
 
     def learn(self, plan: Plan, answer: Wire | None, tokens: SampledTokens | None, finish_reason: str) -> Plan:
         """Remembers an answered call, and corrects its plan by the prompt the server says it used.
@@ -166,18 +175,34 @@ class Conversations:
         return bool(answers) and (opening in self._seen or any(digest_of(one) in self._seen for one in answers))
 
 
-async def _exact(draft: Plan, earlier: Answered, request: Request, renderer: Renderer) -> Plan:
+async def _exact(draft: Plan, earlier: Answered, request: Request, renderer: Renderer) -> AsyncIterator[Plan]:
     assert earlier.tokens is not None
+    merged = replace(draft, continuation=Continuation.MERGED)
+    yield replace(merged, proven=False)
     full = await renderer.render(request.messages, request.tools, add_generation_prompt=True, options=request.options)
     if full.constrained:
-        return _forked(draft, ForkReason.CHAT_ONLY)
-    rendered, whole = pack(full.ids), earlier.tokens.ids()
-    if rendered.startswith(whole):
-        return replace(draft, continuation=Continuation.MERGED)
+        yield _forked(draft, ForkReason.CHAT_ONLY)
+        return
+    rendered = pack(full.ids)
+    if rendered.startswith(earlier.tokens.ids()):
+        yield merged
+        return
+    hoped = expected(earlier, rendered)
+    guess = None if hoped is None else _realigned(draft, earlier, hoped, full, rendered)
+    if guess is not None:
+        yield replace(guess, proven=False)
     found = await realign(earlier, request, rendered, renderer)
     if not isinstance(found, Realigned):
-        return _forked(draft, _why(found, draft, earlier, request))
-    prompt = tuple(unpack(found.prompt))
+        yield _forked(draft, _why(found, draft, earlier, request))
+    elif guess is not None and found == hoped:
+        yield guess
+    else:
+        yield _realigned(draft, earlier, found, full, rendered)
+
+
+def _realigned(draft: Plan, earlier: Answered, found: Realigned, full: Rendered, rendered: bytes) -> Plan:
+    assert earlier.tokens is not None
+    prompt, whole = tuple(unpack(found.prompt)), earlier.tokens.ids()
     return replace(
         draft,
         continuation=Continuation.REALIGNED,

@@ -42,7 +42,9 @@ WINDOW = 4
 and context for decoders that look at the token before."""
 
 _NO_CHARACTER = "\ufffd"
-_TAG = re.compile(r"</?[^<>\s]{1,40}>|\[/?[A-Z_]{2,40}\]")
+_TAG = re.compile(r"</?[^<>\s\"]{1,40}>|\[/?[A-Z_]{2,40}\]")
+"""What a template or parser may take for markup. No quotation marks: `<` and `>` in two strings of JSON are no tag,
+with or without a space between the strings."""
 
 
 class SampledTokens(Protocol):
@@ -132,6 +134,19 @@ class Request:
     options: Mapping[str, Any]
 
 
+def expected(earlier: Answered, rendered: bytes) -> Realigned | None:
+    """What `realign` most often comes to, known without asking anybody: the new turn begins where the render has ended
+    as many turns as the sampled ids. `None` where the answer does not end at a token that ends turns."""
+    tokens, canonical = earlier.tokens, earlier.canonical
+    if tokens is None or canonical is None or not tokens.sampled or not earlier.whole:
+        return None
+    if not canonical.begins(rendered):
+        return None
+    whole, own, theirs = _compared(tokens, canonical, rendered)
+    end = _after_same_number_of(own[-1], own, theirs)
+    return _spliced(whole, rendered, canonical.start + end) if end else None
+
+
 async def realign(earlier: Answered, request: Request, rendered: bytes, renderer: Renderer) -> Realigned | ForkReason:
     """The exact prompt of a request that goes on from `earlier` but whose render does not, or why there is none.
 
@@ -143,15 +158,22 @@ async def realign(earlier: Answered, request: Request, rendered: bytes, renderer
         return ForkReason.NO_TOKEN_RECORD
     if not canonical.begins(rendered):
         return ForkReason.TEMPLATE_REWRITES_HISTORY
-    whole = tokens.ids()
-    own = unpack(whole[-len(tokens.sampled) - canonical.window * ID_BYTES :])
-    theirs = unpack(rendered[canonical.start * ID_BYTES :])
+    whole, own, theirs = _compared(tokens, canonical, rendered)
     end = await _end_of_same_text(own, theirs, renderer, whole=earlier.whole)
     if end:
         return _spliced(whole, rendered, canonical.start + end)
     if not earlier.whole:
         return ForkReason.ANSWER_CUT_SHORT
     return await _rewritten(earlier, request, rendered, renderer)
+
+
+def _compared(
+    tokens: SampledTokens, canonical: CanonicalPrompt, rendered: bytes
+) -> tuple[bytes, array[int], array[int]]:
+    """P + S, and what is compared of it and of R: all from the window on."""
+    whole = tokens.ids()
+    own = unpack(whole[-len(tokens.sampled) - canonical.window * ID_BYTES :])
+    return whole, own, unpack(rendered[canonical.start * ID_BYTES :])
 
 
 async def _rewritten(

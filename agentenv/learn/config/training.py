@@ -11,6 +11,7 @@ from agentenv.learn.advantages.group_relative import Baseline
 from agentenv.learn.config import advantage as advantages
 from agentenv.learn.config import loss as losses
 from agentenv.learn.config.advantage import AdvantageConfig
+from agentenv.learn.config.alarms import AlarmsConfig
 from agentenv.learn.config.critic import CriticConfig
 from agentenv.learn.config.groups import GroupsConfig
 from agentenv.learn.config.loss import KlPlacement, LossConfig
@@ -138,10 +139,12 @@ class TrainConfig(Strict):
         checkpoint_every: iterations between two checkpoints. A killed run takes what it has finished since the last
             one from its journal.
         staleness: η, how many updates the rollouts may be ahead of the weights that sampled them: with 0 the two take
-            turns, above they overlap (AReaL, https://arxiv.org/abs/2505.24298, section 5.1).
+            turns, above they overlap (AReaL, https://arxiv.org/abs/2505.24298, section 5.1). It bounds who may begin:
+            a group that takes long is trained on when it ends, with tokens that may be older.
         advantage, loss: the algorithm. critic: for the advantages that need one. groups: selection and shaping.
         imitation: phases of imitating the run's own successes; none by default.
         warmup: `None` starts from the model as it is. final_test: `None` ends without a test.
+        alarms: what the run watches for.
         tracking: programs that get the numbers too, besides `metrics.jsonl`.
     """
 
@@ -166,6 +169,7 @@ class TrainConfig(Strict):
     imitation: ImitationPhase = ImitationPhase()
     evaluation: EvaluationConfig = EvaluationConfig()
     final_test: FinalTestConfig | None = None
+    alarms: AlarmsConfig = AlarmsConfig()
     tracking: tuple[Tracking, ...] = ()
     rollout: RolloutConfig = RolloutConfig()
 

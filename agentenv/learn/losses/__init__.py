@@ -1,11 +1,13 @@
 """Losses, one number per sampled token; each a pure function with its equation and source.
 
-`policy`: REINFORCE, PPO, GSPO, CISPO, DPPO. `mismatch`: corrections when sampler and learner differ. `divergence`: KL
-estimators. `value`: the critic's. `preference`: DPO.
+`distribution`: log-probabilities and entropies, which the others are made of. `policy`: REINFORCE, PPO, GSPO, CISPO,
+DPPO. `mismatch`: corrections when sampler and learner differ. `divergence`: KL estimators. `value`: the critic's.
+`preference`: DPO.
 """
 
 from __future__ import annotations
 
+from agentenv.learn.losses.distribution import TokenDistribution, token_distribution
 from agentenv.learn.losses.divergence import AdaptiveCoefficient, kl_k1, kl_k2, kl_k3
 from agentenv.learn.losses.mismatch import (
     icepop_weights,
@@ -15,7 +17,6 @@ from agentenv.learn.losses.mismatch import (
     token_weights,
 )
 from agentenv.learn.losses.policy import (
-    TokenDistribution,
     cispo,
     dppo,
     gspo,
@@ -23,7 +24,6 @@ from agentenv.learn.losses.policy import (
     reinforce,
     sequence_mean,
     sequence_sum,
-    token_distribution,
     unclipped,
     weighted_sum,
 )

@@ -7,35 +7,7 @@ ratio u = π_θ / π_p is measured against; both in nats. Advantages are constan
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
-
-
-@dataclass(frozen=True, slots=True)
-class TokenDistribution:
-    """log π of each sampled token (differentiable) and the entropy of the distribution it came from."""
-
-    logprobs: torch.Tensor
-    entropies: torch.Tensor
-
-
-def token_distribution(
-    logits: torch.Tensor, sampled: torch.Tensor, temperature: float = 1.0, *, entropy_gradient: bool = False
-) -> TokenDistribution:
-    """log softmax(z / T)[sampled] and H = −Σ p log p, in nats.
-
-    Args:
-        logits: z, shape [N, V].
-        sampled: token ids, shape [N].
-        temperature: T > 0, the one the tokens were sampled with, so that the ratio compares like with like.
-        entropy_gradient: true keeps the entropies differentiable, for an entropy bonus.
-    """
-    scaled = logits if temperature == 1.0 else logits / temperature
-    log_probabilities = torch.log_softmax(scaled, dim=-1)
-    picked = log_probabilities.gather(-1, sampled[:, None])[:, 0]
-    whole = log_probabilities if entropy_gradient else log_probabilities.detach()
-    return TokenDistribution(picked, -(whole.exp() * whole).sum(-1))
 
 
 def reinforce(logprobs: torch.Tensor, advantages: torch.Tensor) -> torch.Tensor:
