@@ -100,7 +100,7 @@ class Failure:
 
 
 class boundary:
-    """Blames every ordinary exception of the block on `side`, unless it already names its own boundary.
+    """Blames every ordinary exception of its `with` block on `side`, unless it already names its own boundary.
 
     Cancellation and `KeyboardInterrupt` pass through. A `TimeoutError` is blamed on the clock.
 
@@ -118,14 +118,15 @@ class boundary:
         self._where = where
 
     def __enter__(self) -> None:
-        return None
+        return
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if not isinstance(error, Exception) or isinstance(error, BoundaryError):
             return
         if isinstance(error, TimeoutError):
             raise EpisodeTimeout(f"{self._where} timed out{_detail(error)}") from error
-        raise _ERROR_OF[self._side](f"{self._where} raised {type(error).__name__}{_detail(error)}") from error
+        what = f"{self._where} raised {type(error).__name__}{_detail(error)}"
+        raise _ERROR_OF[self._side](what) from error
 
 
 def classify(error: BaseException, where: str) -> Failure:

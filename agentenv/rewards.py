@@ -106,14 +106,20 @@ class RewardFunction:
         return None if value is None else Component(self.name, float(value), self.weight)
 
 
-@functools.lru_cache(maxsize=1024)
 def _parameters(function: Callable[..., Any]) -> tuple[tuple[str, bool], ...]:
     """(name, required) of every parameter that can be passed by name."""
+    if inspect.ismethod(function):  # every environment has another, of one and the same function
+        return _parameters_of(function.__func__, bound=True)
+    return _parameters_of(function, bound=False)
+
+
+@functools.lru_cache(maxsize=1024)
+def _parameters_of(function: Callable[..., Any], *, bound: bool) -> tuple[tuple[str, bool], ...]:
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    signature = inspect.signature(function)
+    parameters = list(inspect.signature(function).parameters.values())
     return tuple(
         (parameter.name, parameter.default is inspect.Parameter.empty)
-        for parameter in signature.parameters.values()
+        for parameter in (parameters[1:] if bound else parameters)
         if parameter.kind in by_name and parameter.name != "self"
     )
 

@@ -16,11 +16,12 @@ from agentenv.errors import AgentenvError, ConfigError
 from agentenv.outcome import Status
 from agentenv.policy.contract import Policy
 from agentenv.registry import EnvSpec
+from agentenv.rollout.budget import Budget
 from agentenv.rollout.collector import rare_collections
 from agentenv.rollout.config import RolloutConfig
 from agentenv.rollout.episode import EpisodePlayer, Played
 from agentenv.rollout.journal import DuplicateEpisodeError, Journal
-from agentenv.rollout.limits import Budget, Limits
+from agentenv.rollout.limits import Limits
 from agentenv.rollout.loading import EnvironmentLoader
 from agentenv.rollout.pool import Pool, Slot
 from agentenv.rollout.request import EpisodeRequest

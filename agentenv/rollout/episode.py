@@ -21,8 +21,10 @@ from agentenv.policy.contract import Policy, Session
 from agentenv.registry import EnvSpec
 from agentenv.rewards import as_reward
 from agentenv.rollout.answers import check_return, checked_completion, checked_reset, checked_step
+from agentenv.rollout.budget import Budget, OutOfTime
+from agentenv.rollout.calls import Call
 from agentenv.rollout.config import RolloutConfig
-from agentenv.rollout.limits import Budget, Limits, OutOfTime
+from agentenv.rollout.limits import Limits
 from agentenv.rollout.request import EpisodeRequest
 from agentenv.rollout.stats import ModelCalls
 
@@ -102,7 +104,7 @@ class EpisodePlayer:
         running = _Attempt(request, attempt, budget)
         started_at, started, stalls = time.time(), time.perf_counter(), len(budget.stalls)
         try:
-            ending = await self._play(running)
+            ending = await self._limits.supervise(lambda call: self._play(running, call), str(request.key), budget)
         except asyncio.CancelledError:
             ending = _Ending(Status.CANCELLED, StopReason.CANCELLED)
         except BoundaryError as error:
@@ -130,22 +132,23 @@ class EpisodePlayer:
         )
         return Played(episode, tuple(running.notes))
 
-    async def _play(self, running: _Attempt) -> _Ending:
-        await self._open(running)
+    async def _play(self, running: _Attempt, call: Call[_Ending]) -> _Ending:
+        session = await self._open(running, call)
         while True:
             try:
-                turn = await self._ask(running)
+                turn = await self._ask(running, call, session)
             except ContextLengthError:
                 return self._checked(running, _Ending(Status.TRUNCATED, StopReason.CONTEXT_LENGTH))
             # Recorded before the step, so that a step that fails leaves behind the action it failed on.
             running.turns.append(turn)
-            result = await self._step(running, turn)
+            result = await self._step(running, call, turn)
             if result.terminated:
                 return self._checked(running, _Ending(Status.OK, StopReason.TERMINATED))
             if result.truncated:
                 return self._checked(running, _Ending(Status.TRUNCATED, _limit_reached(result)))
 
-    async def _open(self, running: _Attempt) -> None:
+    async def _open(self, running: _Attempt, call: Call[_Ending]) -> Session:
+        """Makes and resets the environment; the session is what the policy is told of the episode."""
         request = running.request
 
         async def open_environment() -> None:
@@ -158,22 +161,18 @@ class EpisodePlayer:
                 running.observation, _ = checked_reset(answer, running.where)
                 running.state_key = _as_text(env.state_key())
 
-        await self._call_environment(running, "reset", open_environment)
+        await self._call_environment(running, call, "reset", open_environment)
         running.conversation.extend(running.observation.messages)
+        return Session(running.id, request.session_seed, running.env)
 
-    async def _ask(self, running: _Attempt) -> Turn:
+    async def _ask(self, running: _Attempt, call: Call[_Ending], session: Session) -> Turn:
         """The policy's next action, as a turn whose step is still to come."""
-        request = running.request
-        session = Session(running.id, request.session_seed, running.env)
-        messages, tools = tuple(running.conversation), running.observation.tools
+        messages, tools, sampling = tuple(running.conversation), running.observation.tools, running.request.sampling
         running.where = where = f"{self._policy.name}.complete"
         started = time.perf_counter()
         with boundary(Boundary.MODEL, where), self._model_calls.one():
-            answer: object = await self._limits.call(
-                lambda: self._policy.complete(messages, tools, request.sampling, session),
-                where,
-                self._config.model_timeout,
-                running.budget,
+            answer: object = await call.part(
+                lambda: self._policy.complete(messages, tools, sampling, session), where, self._config.model_timeout
             )
         completion = checked_completion(answer, where)
         return Turn(
@@ -190,13 +189,14 @@ class EpisodePlayer:
             model_attempts=completion.attempts,
         )
 
-    async def _step(self, running: _Attempt, turn: Turn) -> StepResult:
+    async def _step(self, running: _Attempt, call: Call[_Ending], turn: Turn) -> StepResult:
         """Plays the turn's action and completes the record of the turn."""
         env = running.env
         if env is None:
             raise AgentenvError("an episode cannot step before its environment is made")
 
         async def step_environment() -> StepResult:
+            await asyncio.sleep(0)  # a policy and an environment that never wait would keep the loop to themselves
             answer: object = await env.step(turn.action)
             result = checked_step(answer, running.where)
             over = result.terminated or result.truncated
@@ -204,7 +204,7 @@ class EpisodePlayer:
             return result
 
         started = time.perf_counter()
-        result = await self._call_environment(running, "step", step_environment)
+        result = await self._call_environment(running, call, "step", step_environment)
         observation, reward, terminated, truncated, info = result
         running.turns[-1] = dataclasses.replace(
             turn,
@@ -244,11 +244,11 @@ class EpisodePlayer:
             _LOG.warning("%s", error)
 
     async def _call_environment(
-        self, running: _Attempt, name: str, function: Callable[[], Awaitable[Result]]
+        self, running: _Attempt, call: Call[_Ending], name: str, function: Callable[[], Awaitable[Result]]
     ) -> Result:
         running.where = where = f"{running.request.spec.id}.{name}"
         with boundary(Boundary.ENVIRONMENT, where):
-            return await self._limits.call(function, where, self._config.environment_timeout, running.budget)
+            return await call.part(function, where, self._config.environment_timeout)
 
 
 def _limit_reached(result: StepResult) -> StopReason:

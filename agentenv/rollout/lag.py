@@ -67,18 +67,13 @@ class _Sample:
     time: float
     task: asyncio.Task[object] | None
     culprit: Culprit | None
+    where: str | None
     code: str
 
     @property
-    def runner(self) -> tuple[asyncio.Task[object] | None, Culprit | None]:
-        """Who ran: a task for a call, of which it may run many in turn."""
-        return self.task, self.culprit
-
-    @property
-    def where(self) -> str | None:
-        if self.culprit is not None:
-            return self.culprit.where
-        return None if self.task is None else self.task.get_name()
+    def runner(self) -> tuple[asyncio.Task[object] | None, Culprit | None, str | None]:
+        """Who ran: one part of one call. A task may run many calls in turn, and a call many parts."""
+        return self.task, self.culprit, self.where
 
 
 class LoopMonitor:
@@ -97,6 +92,8 @@ class LoopMonitor:
         self.stalled = 0.0
         """Seconds the loop has been blocked so far, all stalls together."""
         self.on_stall: Callable[[Stall], None] = lambda stall: None
+        self.at_work: Culprit | None = None
+        """The call that has the loop at this moment, if it is in a task that was lent to it and does not tell."""
         self._threshold = threshold
         self._culprit_of = culprit_of
         self._samples: list[_Sample] = []
@@ -159,15 +156,17 @@ class LoopMonitor:
         if frame is None or self.loop.is_closed():
             return
         task = asyncio.current_task(self.loop)
-        # Asked now, because a task that has ended by the time the loop is free again no longer knows whose it was.
-        culprit = None if task is None else self._culprit_of(task)
-        self._samples.append(_Sample(now, task, culprit, _describe(frame)))
+        # Asked now: by the time the loop is free again, a task that has ended no longer knows whose it was, and one
+        # that goes on is somewhere else.
+        culprit = self.at_work or (None if task is None else self._culprit_of(task))
+        where = culprit.where if culprit is not None else None if task is None else task.get_name()
+        self._samples.append(_Sample(now, task, culprit, where, _describe(frame)))
         if len(self._samples) > 100:
             del self._samples[1:50]
 
 
 def _blame(samples: list[_Sample], seconds: float) -> _Sample | None:
-    """A sample of the call or task that was seen running for that long. Many in turn are nobody's fault: overload."""
+    """A sample of what was seen running for that long. Many calls in turn are overload and nobody's fault."""
     if not samples:
         return None
     runner = Counter(sample.runner for sample in samples).most_common(1)[0][0]

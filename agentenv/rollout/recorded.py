@@ -15,10 +15,11 @@ from agentenv.outcome import Status
 from agentenv.policy.contract import Completion, Policy, Sampling, Session
 from agentenv.registry import EnvSpec
 from agentenv.registry import spec as registered_spec
+from agentenv.rollout.budget import Budget
 from agentenv.rollout.config import RolloutConfig
 from agentenv.rollout.episode import EpisodePlayer
 from agentenv.rollout.journal import Journal
-from agentenv.rollout.limits import Budget, Limits
+from agentenv.rollout.limits import Limits
 from agentenv.rollout.loading import EnvironmentLoader
 from agentenv.rollout.pool import Pool, Slot
 from agentenv.rollout.request import EpisodeRequest

@@ -11,23 +11,34 @@ import asyncio
 import heapq
 import itertools
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from typing import Self
 
 
-@dataclass(slots=True)
 class Permit:
-    """The right to have one request in flight. Say `rejected()` on a 429 and `succeeded()` on an answer."""
+    """The right to have one request in flight, from the beginning of its `async with` block to the end.
 
-    limiter: AdaptiveLimiter
-    generation: int
+    Say `rejected()` on a 429 and `succeeded()` on an answer.
+    """
+
+    __slots__ = ("_generation", "_limiter", "_ticket")
+
+    def __init__(self, limiter: AdaptiveLimiter, ticket: int) -> None:
+        self._limiter = limiter
+        self._ticket = ticket
+
+    async def __aenter__(self) -> Self:
+        await self._limiter._enter(self._ticket)
+        self._generation = self._limiter._generation
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._limiter._leave()
 
     def succeeded(self) -> None:
-        self.limiter._grow()
+        self._limiter._grow()
 
     def rejected(self) -> None:
-        self.limiter._shrink(self.generation)
+        self._limiter._shrink(self._generation)
 
 
 class AdaptiveLimiter:
@@ -67,18 +78,19 @@ class AdaptiveLimiter:
         """A place in the queue. A request that is tried again keeps its ticket, and so goes before younger ones."""
         return next(self._tickets)
 
-    @asynccontextmanager
-    async def permit(self, ticket: int) -> AsyncIterator[Permit]:
+    def permit(self, ticket: int) -> Permit:
         """Waits for room; the room is given back at the end of the block, also after an error or cancellation."""
+        return Permit(self, ticket)
+
+    async def _enter(self, ticket: int) -> None:
         if self._queue or self.in_flight >= self._room():
             await self._wait(ticket)
         else:
             self._admit()
-        try:
-            yield Permit(self, self._generation)
-        finally:
-            self.in_flight -= 1
-            self._wake()
+
+    def _leave(self) -> None:
+        self.in_flight -= 1
+        self._wake()
 
     def _room(self) -> float:
         return max(1.0, math.floor(self._limit)) if not math.isinf(self._limit) else math.inf
@@ -95,8 +107,7 @@ class AdaptiveLimiter:
             await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():  # admitted and cancelled in the same round of the loop
-                self.in_flight -= 1
-                self._wake()
+                self._leave()
             raise
 
     def _wake(self) -> None:

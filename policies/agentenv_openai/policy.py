@@ -82,6 +82,7 @@ class OpenAIPolicy(Policy):
         self.model = model
         self._chat = self._base / "chat" / "completions"
         self._shown = self._chat.with_user(None)  # a password in the URL is for the endpoint alone
+        self._name = f"openai:{self._base.with_user(None)}"
         self._api_key = os.environ.get("OPENAI_API_KEY") if api_key is None else api_key
         self._timeout = timeout
         self._retry = retry or Retry()
@@ -94,7 +95,7 @@ class OpenAIPolicy(Policy):
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        return f"openai:{self._base.with_user(None)}" + (f"#{self.model}" if self.model else "")
+        return f"{self._name}#{self.model}" if self.model else self._name
 
     @property
     def stats(self) -> EndpointStats:

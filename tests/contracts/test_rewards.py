@@ -86,6 +86,16 @@ async def test_parameters_are_injected_by_name_and_defaults_are_kept() -> None:
     assert await function("unscored").score(OFFERED, "env") is None  # type: ignore[attr-defined]
 
 
+async def test_what_a_method_calls_its_owner_is_no_parameter() -> None:
+    class Owner:
+        @reward(inline=True)
+        def short(owner, completion: str) -> float:
+            return float(len(completion) < 3)
+
+    (short,) = reward_functions(Owner())
+    assert await short.score(OFFERED, "env") == Component("short", 1.0)
+
+
 async def test_a_verifier_that_raises_or_asks_for_the_unknown_is_named() -> None:
     with pytest.raises(VerifierError, match=r"env.broken raised KeyError"):
         await function("broken").score(OFFERED, "env")  # type: ignore[attr-defined]

@@ -76,6 +76,16 @@ class CancelsItself(Turns):
         raise asyncio.CancelledError
 
 
+class AsksForItsCancellation(Turns):
+    """Ends before the cancellation of its own task reaches it."""
+
+    async def step(self, action: Action) -> StepResult:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return StepResult(Observation(), 0.0, False, False, {})
+
+
 ENVIRONMENT_FAULTS: dict[str, tuple[Callable[[], Env], str, str]] = {
     "reset": (RaisesInReset, "reset", "KeyError: 'config'"),
     "init": (RaisesInInit, "reset", "no such level"),
@@ -83,6 +93,7 @@ ENVIRONMENT_FAULTS: dict[str, tuple[Callable[[], Env], str, str]] = {
     "step": (stepping(lambda: raises(RuntimeError("boom"))), "step", "RuntimeError: boom"),
     "exit": (stepping(lambda: sys.exit(3)), "step", "SystemExit: 3"),
     "cancels": (CancelsItself, "step", "CancelledError"),
+    "asks": (AsksForItsCancellation, "step", "CancelledError"),
     "sync": (ForgetsAsync, "step", "await"),
     "nopair": (ReturnsNoPairFromReset, "reset", "must return (observation, info)"),
     "four": (stepping(lambda: (Observation(), 1.0, True, {})), "step", "(observation, reward, terminated, truncated"),

@@ -14,8 +14,10 @@ import pytest
 
 from agentenv.clock import CLOCK
 from agentenv.outcome import StopReason
+from agentenv.rollout.budget import Budget, OutOfTime
 from agentenv.rollout.lag import Stall
-from agentenv.rollout.limits import Budget, LentCall, Limits, OutOfTime
+from agentenv.rollout.lent import LentCall
+from agentenv.rollout.limits import Limits
 
 Function = Callable[[], Awaitable[object]]
 Play = Callable[[Limits, Function, float], Awaitable[object]]
@@ -202,7 +204,7 @@ async def test_a_call_that_need_not_wait_is_over_at_once_and_leaves_its_caller_a
     tasks = asyncio.all_tasks()
     assert limits.attempt(step, "step", 30.0, budget_of(limits)) == "done"
     assert asyncio.all_tasks() == tasks
-    assert (WORD.get(), CLOCK.get(), limits.at_work) == ("nothing", None, None)
+    assert (WORD.get(), CLOCK.get(), limits.clock.at_work) == ("nothing", None, None)
 
 
 @AT_ONCE_OR_LATER
@@ -218,13 +220,16 @@ async def test_it_leaves_nothing_to_the_garbage_collector(limits: Limits, waits:
 
 
 async def test_the_call_that_has_the_loop_is_known_though_its_task_is_somebody_elses(limits: Limits) -> None:
+    def at_work() -> str | None:
+        return limits.clock.at_work and limits.clock.at_work.where
+
     async def step() -> list[str | None]:
-        seen = [limits.at_work and limits.at_work.where]
+        seen = [at_work()]
         await asyncio.sleep(0)
-        return [*seen, limits.at_work and limits.at_work.where]
+        return [*seen, at_work()]
 
     assert await lent(limits, step) == ["step", "step"]
-    assert limits.at_work is None
+    assert limits.clock.at_work is None
 
 
 async def test_a_lent_call_that_blocks_the_loop_is_named_and_charged() -> None:
@@ -240,6 +245,19 @@ async def test_a_lent_call_that_blocks_the_loop_is_named_and_charged() -> None:
         limits.clock.now()
     assert [stall.where for stall in stalls] == ["step"]
     assert budget.stalls == stalls
+
+
+async def test_lent_calls_that_together_block_the_loop_are_told_apart_and_none_is_charged() -> None:
+    limits, stalls = Limits(stall_threshold=0.6, cancel_grace=0.05), list[Stall]()
+
+    async def step() -> None:
+        time.sleep(0.02)  # noqa: ASYNC251 - no fault by itself
+
+    with limits.clock:
+        limits.clock.on_stall = stalls.append
+        while not stalls:
+            limits.attempt(step, "step", 30.0, budget_of(limits))
+    assert [stall.where for stall in stalls] == [None]
 
 
 async def test_a_budget_that_is_spent_begins_nothing(limits: Limits) -> None:

@@ -118,6 +118,18 @@ async def test_a_tool_that_blocks_the_loop_itself_is_charged_for_it() -> None:
     assert tool_errors(episodes["lookup"]) == ["timeout"]
 
 
+async def test_a_stall_is_blamed_on_the_part_of_an_episode_that_blocked_and_not_on_the_one_that_came_next() -> None:
+    class BlocksInReset(Turns):
+        async def reset(self, *, task: Task | None = None, seed: int | None = None) -> tuple[Observation, Info]:
+            time.sleep(BLOCKED)  # noqa: ASYNC251 - the fault under test
+            return await super().reset(task=task, seed=seed)
+
+    config = RolloutConfig(stall_threshold=0.1)
+    async with RolloutEngine(Scripted(), config, make_env=lambda _: BlocksInReset()) as engine:
+        await engine.collect(requests(spec("blocks"), 1))
+    assert max(engine.stats.stalls, key=lambda stall: stall.seconds).where == "blocks-v0.reset"
+
+
 async def test_the_clock_of_an_engine_that_has_closed_sees_no_more_stalls() -> None:
     stalls: list[Stall] = []
     with LoopMonitor(0.05) as monitor:

@@ -15,7 +15,10 @@ from agentenv.messages import Message, Wire
 from agentenv.outcome import Boundary, boundary
 from agentenv.registry import EnvSpec
 from agentenv.rollout.answers import checked_reset, checked_step
-from agentenv.rollout.limits import Budget, Call, LentCall, Limits
+from agentenv.rollout.budget import Budget
+from agentenv.rollout.calls import Call
+from agentenv.rollout.lent import LentCall
+from agentenv.rollout.limits import Limits
 from agentenv.rollout.loading import EnvironmentLoader
 from agentenv.tasks import Task
 

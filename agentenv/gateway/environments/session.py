@@ -13,8 +13,9 @@ from agentenv.gateway.environments.refusals import Code, Refusal
 from agentenv.messages import MalformedMessageError, Message, Role, Wire
 from agentenv.outcome import Failure, classify
 from agentenv.rewards import Reward
+from agentenv.rollout.calls import Call
 from agentenv.rollout.codec import failure_to_wire
-from agentenv.rollout.limits import Call, LentCall
+from agentenv.rollout.lent import LentCall
 from agentenv.tools import ToolSpec
 
 

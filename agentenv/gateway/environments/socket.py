@@ -20,7 +20,7 @@ from agentenv.gateway.environments.operations import Operation, Operations, oper
 from agentenv.gateway.environments.refusals import Code, Refusal
 from agentenv.gateway.environments.session import Reply
 from agentenv.messages import Wire
-from agentenv.rollout.limits import LentCall
+from agentenv.rollout.lent import LentCall
 
 PING_S = 20.0
 """A peer that is silent for so long is asked whether it is still there, and given half as long to say so."""
