@@ -53,7 +53,8 @@ class IterationMetrics:
         staleness_mean: weight versions between the sampling of a token and this update. staleness: tokens by them.
         bubble: share of the time since the last update in which the policy had nothing to do.
         anchors, explained_variance, pretraining, kl_coefficient: see `Credit` and `Learned`.
-        sampled_per_second: tokens over the time in which the policy had something to do.
+        sampled_per_second: tokens of the episodes that ended since the last update, over the time in which the policy
+            had something to do.
         trained_per_second: tokens over the update's time.
     """
 
@@ -101,11 +102,12 @@ class IterationMetrics:
         learned: Learned,
         seconds: Seconds,
         lap: Lap,
+        sampled: int,
     ) -> IterationMetrics:
         """Everything from one iteration's groups and what was learnt from them. Versions count iterations.
 
         Args:
-            lap: the time since the last update.
+            lap: the time since the last update. sampled: tokens of the training episodes that ended in it.
         """
         rows, groups, update = learned.rows, learned.credit.groups, learned.update
         episodes = batch.episodes
@@ -151,7 +153,7 @@ class IterationMetrics:
             kl_coefficient=learned.kl_coefficient,
             update=update,
             seconds=seconds,
-            sampled_per_second=_ratio(sum(map(sampled_tokens, drawn)), lap.busy_seconds),
+            sampled_per_second=_ratio(sampled, lap.busy_seconds),
             trained_per_second=_ratio(update.tokens, seconds.update),
         )
 
