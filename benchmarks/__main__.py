@@ -26,6 +26,7 @@ NAMES = (
     "weight_update",
     "learner_step",
     "row_views",
+    "asynchronous",
     "core_install",
 )
 

@@ -99,12 +99,13 @@ class TrainingView:
         seconds = metrics.seconds
         self.last_iteration = metrics.iteration
         self._bars.update(self._iterations, completed=metrics.iteration)
+        speed = metrics.sampled_per_second
+        sampled = f"{speed:,.0f} tokens/s  " if math.isfinite(speed) else ""  # the last groups may have ended before
         unscored = f"  {metrics.unscored} NOT scored" if metrics.unscored else ""
         self._say(
             f"{metrics.iteration:5d}  reward {metrics.reward_mean:.3f}  length {metrics.response_mean:.1f}  "
             f"entropy {metrics.update.entropy:.3f}  idle groups {metrics.zero_variance:.0%}  "
-            f"{metrics.sampled_per_second:,.0f} tokens/s  "
-            f"stale {metrics.staleness_mean:.1f}  bubble {metrics.bubble:.0%}  "
+            f"{sampled}stale {metrics.staleness_mean:.1f}  bubble {metrics.bubble:.0%}  "
             f"{seconds.rollout + seconds.rows + seconds.update + seconds.publish:.2f} s{unscored}"
         )
 

@@ -51,10 +51,11 @@ class IterationMetrics:
         continued: share of an episode's later model calls whose prompt is exactly an earlier call's tokens and more;
             the others begin rows of their own. departures: how their prompts departed (`agentenv.trajectory.Drift`).
         staleness_mean: weight versions between the sampling of a token and this update. staleness: tokens by them.
-        bubble: share of the time since the last update in which the policy had nothing to do.
+        wall_seconds: since the last update. bubble: share of it in which the policy had nothing to do.
         anchors, explained_variance, pretraining, skipped, kl_coefficient: see `Credit` and `Learned`.
         alarms: names of those that were raised.
-        sampled_per_second: tokens over the time in which the policy had something to do.
+        sampled_per_second: tokens of the episodes that ended since the last update, over the time in which the policy
+            had something to do.
         trained_per_second: tokens over the update's time.
     """
 
@@ -84,6 +85,7 @@ class IterationMetrics:
     departures: Mapping[str, int]
     staleness_mean: float
     staleness: Mapping[int, int]
+    wall_seconds: float
     bubble: float
     anchors: int
     explained_variance: float
@@ -104,11 +106,12 @@ class IterationMetrics:
         learned: Learned,
         seconds: Seconds,
         lap: Lap,
+        sampled: int,
     ) -> IterationMetrics:
         """Everything from one iteration's groups and what was learnt from them. Versions count iterations.
 
         Args:
-            lap: the time since the last update.
+            lap: the time since the last update. sampled: tokens of the training episodes that ended in it.
         """
         rows, groups, update = learned.rows, learned.credit.groups, learned.update
         episodes = batch.episodes
@@ -147,6 +150,7 @@ class IterationMetrics:
             departures={drift.value: count for drift, count in sorted(rows.links.departures.items())},
             staleness_mean=_ratio(sum(age * count for age, count in staleness.items()), sum(staleness.values())),
             staleness=staleness,
+            wall_seconds=lap.seconds,
             bubble=lap.bubble,
             anchors=learned.credit.anchors,
             explained_variance=learned.explained_variance,
@@ -156,7 +160,7 @@ class IterationMetrics:
             kl_coefficient=learned.kl_coefficient,
             update=update,
             seconds=seconds,
-            sampled_per_second=_ratio(sum(map(sampled_tokens, drawn)), lap.busy_seconds),
+            sampled_per_second=_ratio(sampled, lap.busy_seconds),
             trained_per_second=_ratio(update.tokens, seconds.update),
         )
 

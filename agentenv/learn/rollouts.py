@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from agentenv.episode import Episode
+from agentenv.learn.accounting import sampled_tokens
 from agentenv.learn.admission import Admission, Standing
 from agentenv.learn.buffer import Buffer, Settled
 from agentenv.learn.config import TrainConfig
@@ -61,6 +62,7 @@ class Rollouts:
         self._buffer = Buffer()
         self._dropped: list[Group] = []
         self._ended = 0
+        self._sampled = 0
         self._playing = False
         self._room, self._enough = asyncio.Event(), asyncio.Event()
 
@@ -117,6 +119,11 @@ class Rollouts:
         self._version = version
         self._changed()
 
+    def sampled(self) -> int:
+        """Tokens of the episodes that have ended since this was last asked."""
+        sampled, self._sampled = self._sampled, 0
+        return sampled
+
     @property
     def untrained(self) -> list[Episode]:
         """Episodes that have ended and are in no update."""
@@ -152,6 +159,7 @@ class Rollouts:
         running = self._running[name]
         running.episodes[episode.key.sibling] = episode
         self._ended += 1
+        self._sampled += sampled_tokens(episode)
         planned = self._config.tasks_per_iteration * self._config.siblings
         self._tell(EpisodeFinished(self._taken + 1, self._ended, planned, episode.status, episode.reward))
         if len(running.episodes) == self._config.siblings:

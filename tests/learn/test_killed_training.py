@@ -20,7 +20,7 @@ from agentenv.learn.checkpoints import Checkpoints  # noqa: E402
 from agentenv.learn.metrics import MetricsFile  # noqa: E402
 from agentenv.outcome import Status  # noqa: E402
 from agentenv.rollout import Journal  # noqa: E402
-from tests.learn.killed_training import train_in_this_process  # noqa: E402
+from tests.learn.killed_training import PUBLISHED, train_in_this_process  # noqa: E402
 from tests.learn.runs import save_start  # noqa: E402
 
 SETTINGS: dict[str, Any] = {
@@ -98,6 +98,8 @@ def lines(run: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def nothing_is_there_twice_or_missing(run: Path) -> None:
+    published = {tuple(line.split()) for line in (run / PUBLISHED).read_text().splitlines()}
+    assert len(published) == 6, "a version was other weights before the kill than after it"
     assert [line["iteration"] for line in lines(run, "iteration")] == [1, 2, 3, 4, 5]
     assert [line["iteration"] for line in lines(run, "evaluation")] == [0, 2, 4, 5]
     accounts = json.loads((run / "accounting.json").read_text())

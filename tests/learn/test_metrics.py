@@ -42,7 +42,9 @@ def test_the_numbers_of_an_iteration_worked_by_hand() -> None:
     ]
     dropped = Group(7, (episode(call([1], [2], version=4), id="e", group="dropped", final_reward=0.0),))
     batch = Batch((Group(4, tuple(episodes[:3])), Group(5, tuple(episodes[3:]))), (dropped,))
-    metrics = IterationMetrics.of(5, batch, learned_from(episodes), Seconds(2.0, 0.0, 1.0, 0.0), Lap(8.0, 6.0))
+    metrics = IterationMetrics.of(
+        5, batch, learned_from(episodes), Seconds(2.0, 0.0, 1.0, 0.0), Lap(8.0, 6.0), sampled=8
+    )
     assert (metrics.iteration, metrics.version, metrics.episodes, metrics.unscored) == (5, 5, 4, 1)
     assert metrics.statuses == {"ok": 3, "model_error": 1}
     assert metrics.reward_mean == pytest.approx(0.5)
@@ -57,7 +59,7 @@ def test_the_numbers_of_an_iteration_worked_by_hand() -> None:
     # Of five trained tokens one is by version 3 where 4 was current.
     assert metrics.staleness_mean == pytest.approx(1 / 5)
     assert metrics.staleness == {0: 4, 1: 1}
-    # In eight seconds the policy had something to do for two, in which all eight tokens were sampled.
+    # In eight seconds the policy had something to do for two, in which eight tokens were sampled.
     assert metrics.bubble == 0.75
     assert metrics.sampled_per_second == pytest.approx(8 / 2)
 
@@ -69,7 +71,9 @@ def test_turns_that_did_not_go_on_token_for_token_are_counted() -> None:
         episode(call([1], [2]), id="single", sibling=2),
     ]
     batch = Batch((Group(0, tuple(episodes)),))
-    metrics = IterationMetrics.of(1, batch, learned_from(episodes), Seconds(1.0, 0.0, 1.0, 0.0), Lap(1.0, 0.0))
+    metrics = IterationMetrics.of(
+        1, batch, learned_from(episodes), Seconds(1.0, 0.0, 1.0, 0.0), Lap(1.0, 0.0), sampled=0
+    )
     # The third call of the first episode still continues its first.
     assert metrics.continued == 2 / 3
     assert metrics.departures == {"answer_changed": 1, "prompt_changed": 1}
