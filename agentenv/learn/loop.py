@@ -167,7 +167,8 @@ class _Run:
         if self._overlaps:
             self._rollouts.publish(iteration)
         lap = self._setting.engine.stats.model_calls.lap()
-        metrics = IterationMetrics.of(iteration, batch, learned, seconds, lap, self._rollouts.sampled())
+        sampled, success = self._rollouts.sampled(), self._config.groups.success
+        metrics = IterationMetrics.of(iteration, batch, learned, seconds, lap, sampled, success)
         self._metrics.append("iteration", as_values(metrics))
         self._setting.tell(IterationFinished(metrics))
         await self._evaluate(tasks, wait=self._over or not self._overlaps)

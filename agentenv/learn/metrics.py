@@ -47,6 +47,8 @@ class IterationMetrics:
         groups_drawn: groups that ended for this update, `groups_dropped` of them refused by dynamic sampling; all other
             numbers are of those that were kept, but `reward_drawn` is the mean over all.
         groups: with a scored member. zero_variance: share of them without anything to learn from, singletons included.
+        all_correct, all_wrong: share of the groups in which every scored member succeeded (`groups.success`), or none.
+        unique: share of a group's answers that differ from those of its earlier members, over all groups.
         rows, row_tokens: training rows and all their tokens. excluded: model calls in no row, by reason.
         continued: share of an episode's later model calls whose prompt is exactly an earlier call's tokens and more;
             the others begin rows of their own. departures: how their prompts departed (`agentenv.trajectory.Drift`).
@@ -77,6 +79,9 @@ class IterationMetrics:
     groups_drawn: int
     groups_dropped: int
     groups: int
+    all_correct: float
+    all_wrong: float
+    unique: float
     zero_variance: float
     rows: int
     row_tokens: int
@@ -107,11 +112,13 @@ class IterationMetrics:
         seconds: Seconds,
         lap: Lap,
         sampled: int,
+        success: float = 1.0,
     ) -> IterationMetrics:
         """Everything from one iteration's groups and what was learnt from them. Versions count iterations.
 
         Args:
             lap: the time since the last update. sampled: tokens of the training episodes that ended in it.
+            success: the return from which on an episode is correct.
         """
         rows, groups, update = learned.rows, learned.credit.groups, learned.update
         episodes = batch.episodes
@@ -123,6 +130,11 @@ class IterationMetrics:
         reasons = [turn.finish_reason for episode in scored for turn in episode.turns]
         idle = groups.zero_variance_groups + groups.singleton_groups
         staleness = _staleness(rows.rows, iteration)
+        correct = [
+            [episode.reward >= success for episode in group.episodes if episode.reward is not None]
+            for group in batch.groups
+            if group.scored
+        ]
         return cls(
             iteration=iteration,
             version=iteration,
@@ -142,6 +154,9 @@ class IterationMetrics:
             groups_drawn=len(batch.drawn),
             groups_dropped=len(batch.dropped),
             groups=groups.groups,
+            all_correct=_ratio(sum(map(all, correct)), len(correct)),
+            all_wrong=_ratio(sum(not any(members) for members in correct), len(correct)),
+            unique=_unique(batch),
             zero_variance=_ratio(idle, groups.groups),
             rows=len(rows.rows),
             row_tokens=sum(len(row.ids) for row in rows.rows),
@@ -215,6 +230,19 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _unique(batch: Batch) -> float:
+    """The share of different answers: what episodes of a group sampled, counted once where several said the same."""
+    said = [
+        [
+            tuple(turn.action.tokens.sampled_ids for turn in episode.turns if turn.action.tokens is not None)
+            for episode in group.episodes
+            if episode.reward is not None
+        ]
+        for group in batch.groups
+    ]
+    return _ratio(sum(len(set(answers)) for answers in said), sum(map(len, said)))
 
 
 def _staleness(rows: Sequence[Row], iteration: int) -> dict[int, int]:

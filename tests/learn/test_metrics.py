@@ -53,6 +53,7 @@ def test_the_numbers_of_an_iteration_worked_by_hand() -> None:
     assert metrics.turns == pytest.approx(4 / 3)
     assert (metrics.response_mean, metrics.response_max) == (pytest.approx(5 / 3), 3)
     assert (metrics.groups, metrics.zero_variance) == (2, 0.5)
+    assert (metrics.all_correct, metrics.all_wrong, metrics.unique) == (0.0, 0.5, 1.0)
     assert (metrics.groups_drawn, metrics.groups_dropped) == (3, 1)
     assert metrics.reward_drawn == pytest.approx(1.5 / 4)
     assert (metrics.rows, metrics.row_tokens, metrics.excluded) == (3, 5 + 2 + 2, {"episode_failed": 1})

@@ -26,14 +26,16 @@ class Alarm(Strict):
 
 
 def _alarm(value: object) -> object:
-    return {"at": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+    if value is False:
+        return None
+    return {"at": value} if isinstance(value, int | float) and value is not True else value
 
 
-Watched = Annotated[Alarm, pydantic.BeforeValidator(_alarm)]
+Watched = Annotated[Alarm | None, pydantic.BeforeValidator(_alarm)]
 
 
 class AlarmsConfig(Strict):
-    """Each alarm is raised by a figure of one iteration; `None` switches it off.
+    """Each alarm is raised by a figure of one iteration; `false` switches it off.
 
     Attributes:
         window: iterations that "lately" and "at the start" mean.
@@ -48,13 +50,13 @@ class AlarmsConfig(Strict):
     """
 
     window: int = pydantic.Field(default=10, ge=2)
-    short_answers: Watched | None = Alarm(at=0.25)
-    capped_answers: Watched | None = Alarm(at=0.5)
-    low_entropy: Watched | None = Alarm(at=1e-3)
-    gradient_spike: Watched | None = Alarm(at=20.0)
-    mismatch: Watched | None = Alarm(at=0.05)
-    idle_groups: Watched | None = Alarm(at=1.0)
-    bought_format: Watched | None = None
+    short_answers: Watched = Alarm(at=0.25)
+    capped_answers: Watched = Alarm(at=0.5)
+    low_entropy: Watched = Alarm(at=1e-3)
+    gradient_spike: Watched = Alarm(at=20.0)
+    mismatch: Watched = Alarm(at=0.05)
+    idle_groups: Watched = Alarm(at=1.0)
+    bought_format: Watched = None
     format: str = "format"
     answer: str = "correct"
 
