@@ -19,8 +19,8 @@ from typing import Any
 
 from benchmarks.result import ROOT, Result, Table
 
-UPDATES = 12
-STALENESS = 4
+UPDATES = 30
+STALENESS = 2
 MEDIAN_S = 0.25
 WALL_TARGET, BUBBLE_TARGET = 2.5, 0.05
 
@@ -89,7 +89,7 @@ class Trained:
     staleness: float
 
 
-def run(rounds: int = 2) -> Result:
+def run(rounds: int = 1) -> Result:
     found: dict[int, list[Trained]] = {0: [], STALENESS: []}
     with tempfile.TemporaryDirectory() as folder:
         start = Path(folder) / "warm"
