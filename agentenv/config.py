@@ -267,6 +267,11 @@ def _explain(detail: Any, values: Table, origins: Mapping[Steps, str]) -> str:
     message = str(detail["msg"]).removeprefix("Value error, ")
     if detail["type"] == "missing":
         return f"{where}{dotted} is missing"
+    if detail["type"] == "union_tag_invalid":
+        kinds = [kind.strip("'") for kind in detail["ctx"]["expected_tags"].split(", ")]
+        near = difflib.get_close_matches(detail["ctx"]["tag"], kinds, 2, 0.6)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join(kinds)}"
+        return f"{where}{dotted}.kind = {detail['ctx']['tag']!r} is none: {hint}"
     if isinstance(here, Mapping):
         return f"{where}{dotted + ': ' if dotted else ''}{message}"
     return f"{where}{dotted} = {here!r:.100}: {message[:1].lower()}{message[1:]}"

@@ -71,6 +71,8 @@ def test_what_makes_no_sense_is_refused_with_the_reason(override: str, reason: s
         (["groups.overlong.maximum=10", "groups.overlong.cushion=11"], "longer than maximum"),
         (["loss.correction.low=6", "loss.proximal=recomputed"], "must lie below high"),
         (["advantage.kind=gigpo", "advantage.ddof=0"], "ddof"),
+        (["advantage.kind=gipgo"], r"advantage.kind = 'gipgo' is none: did you mean 'gigpo'"),
+        (["loss.kind=xyz"], "loss.kind = 'xyz' is none: there are reinforce, unclipped, ppo_clip"),
     ],
 )
 def test_algorithms_that_make_no_sense_are_refused_with_the_reason(overrides: list[str], reason: str) -> None:
