@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeVar, overload
 
 from agentenv.errors import AgentenvError, RewardTypeError, VerifierError
+from agentenv.marks import marked_names
 from agentenv.outcome import Boundary, boundary
 from agentenv.threads import call_maybe_blocking
 
@@ -161,11 +162,8 @@ def reward(
 
 def reward_functions(owner: object) -> tuple[RewardFunction, ...]:
     """The reward components an object's methods declare, in the order of their definition, base classes first."""
-    names: dict[str, None] = {}
-    for base in reversed(type(owner).__mro__):
-        names.update(dict.fromkeys(key for key, value in vars(base).items() if hasattr(value, _MARK)))
     found = []
-    for attribute in names:
+    for attribute in marked_names(owner, _MARK):
         bound = getattr(owner, attribute)
         if hasattr(bound, _MARK):
             name, weight, inline = getattr(bound, _MARK)

@@ -22,6 +22,7 @@ import pydantic
 
 from agentenv.clock import deadline
 from agentenv.errors import AgentenvError, BoundaryError, nearest
+from agentenv.marks import marked_names
 from agentenv.messages import Message, Part, ToolCall, Wire, tool_result
 from agentenv.threads import call_maybe_blocking
 
@@ -139,10 +140,7 @@ def tool(
 
 def marked_tools(owner: object) -> tuple[Tool, ...]:
     """The tools an object's methods declare, in the order of their definition, base classes first."""
-    names: dict[str, None] = {}
-    for base in reversed(type(owner).__mro__):
-        names.update(dict.fromkeys(key for key, value in vars(base).items() if hasattr(value, _MARK)))
-    bound = [getattr(owner, name) for name in names]
+    bound = [getattr(owner, name) for name in marked_names(owner, _MARK)]
     return tuple(_bind(method) for method in bound if hasattr(method, _MARK))
 
 

@@ -98,6 +98,7 @@ async def main() -> None:
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--concurrency", type=int, default=1000)
     parser.add_argument("--sizes", type=int, nargs="+", default=[3000])
+    parser.add_argument("--cold", action="store_true", help="opening the connections is part of the first run")
     given = parser.parse_args()
     raise_file_limit()
     kind: ClientKind = given.kind
@@ -107,7 +108,8 @@ async def main() -> None:
         else openai_call(given.base_url, given.concurrency, kind)
     )
     async with opened as call:
-        await measured(call, given.concurrency, given.concurrency)  # opens the connections
+        if not given.cold:
+            await measured(call, given.concurrency, given.concurrency)
         runs = [await measured(call, size, given.concurrency) for size in given.sizes]
     Report(kind, importlib.metadata.version(kind.package), tuple(runs)).print()
 
