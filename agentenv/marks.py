@@ -11,7 +11,7 @@ def marked_names(owner: object, mark: str) -> tuple[str, ...]:
 
     An attribute that a class is given after the first look is not seen.
     """
-    kind: type[Any] = type(owner)
+    kind: Any = type(owner)
     return _names(kind, mark)
 
 
