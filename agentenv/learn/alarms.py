@@ -29,12 +29,16 @@ class Played:
 
     Attributes:
         length: mean sampled tokens an episode. capped: share of model calls that ran into `max_tokens`.
-        idle_groups: share of groups with nothing to tell apart. components: mean of each reward component.
+        idle_groups: share of groups with nothing to tell apart. reward: mean. components: mean of each of its parts.
+        entropy: estimated by the mean of −log π_b over the sampled tokens, in nats. There is one, unlike the learner's
+            own, when a collapse has left no token to train on.
     """
 
     length: float
     capped: float
     idle_groups: float
+    reward: float = math.nan
+    entropy: float = math.nan
     components: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -42,9 +46,12 @@ class Played:
 class Trained:
     """What the update adds; `nan` where there is nothing to measure."""
 
-    entropy: float
     gradient_norm: float
     mismatch: float
+
+
+RECENT = 3
+"""Iterations whose mean reward is compared, and gradient norms that a median needs: a collapse takes few."""
 
 
 class Alarms:
@@ -55,6 +62,8 @@ class Alarms:
         self._first_lengths: list[float] = []
         self._norms: list[float] = []
         self._idle: list[float] = []
+        self._rewards: list[float] = []
+        self._best_reward = -math.inf
         self._components: list[dict[str, float]] = []
 
     def before_update(self, played: Played) -> list[Raised]:
@@ -65,6 +74,7 @@ class Alarms:
             self._first_lengths.append(played.length)
         self._idle = [*self._idle, played.idle_groups][-window:]
         raised += self._judge_idle()
+        raised += self._judge_reward(played.reward)
         self._components = [*self._components, dict(played.components)][-window:]
         raised += self._judge_components()
         return raised
@@ -79,25 +89,33 @@ class Alarms:
     def step_limit(self) -> float | None:
         """The gradient norm from which on a step is to be left out; `None` when none is."""
         alarm = self._config.gradient_spike
-        if alarm is None or alarm.action is not AlarmAction.SKIP or len(self._norms) < self._config.window:
+        if alarm is None or alarm.action is not AlarmAction.SKIP or len(self._norms) < self._enough:
             return None
         return alarm.at * statistics.median(self._norms)
+
+    @property
+    def _enough(self) -> int:
+        """Gradient norms from which on their median says something."""
+        return min(self._config.window, RECENT)
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "first_lengths": self._first_lengths,
             "norms": self._norms,
             "idle": self._idle,
+            "rewards": self._rewards,
+            "best_reward": self._best_reward,
             "components": self._components,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._first_lengths, self._norms = list(state["first_lengths"]), list(state["norms"])
         self._idle, self._components = list(state["idle"]), list(state["components"])
+        self._rewards, self._best_reward = list(state["rewards"]), state["best_reward"]
 
     def _judge_played(self, played: Played) -> Iterator[Raised]:
         config = self._config
-        if config.short_answers is not None and len(self._first_lengths) == config.window:
+        if config.short_answers is not None and self._first_lengths:
             share = played.length / statistics.fmean(self._first_lengths)
             if share <= config.short_answers.at:
                 yield _raise(
@@ -112,6 +130,29 @@ class Alarms:
                 config.capped_answers,
                 f"{played.capped:.0%} of the answers ran into max_tokens: raise it, price length (groups.overlong), or "
                 "lower learner.lr if this has come on by training",
+            )
+        if config.low_entropy is not None and played.entropy <= config.low_entropy.at:
+            yield _raise(
+                "low_entropy",
+                config.low_entropy,
+                f"the policy's entropy is {played.entropy:.2g} nats a token: siblings are alike and nothing new is "
+                "tried; raise loss.entropy_bonus or loss.clip_high, or imitate the run's successes ([imitation])",
+            )
+
+    def _judge_reward(self, reward: float) -> Iterator[Raised]:
+        if not math.isfinite(reward):
+            return
+        self._rewards = [*self._rewards, reward][-RECENT:]
+        if len(self._rewards) < RECENT:
+            return
+        alarm, recent = self._config.fallen_reward, statistics.fmean(self._rewards)
+        self._best_reward = max(self._best_reward, recent)
+        if alarm is not None and self._best_reward > 0 and recent <= alarm.at * self._best_reward:
+            yield _raise(
+                "fallen_reward",
+                alarm,
+                f"the reward is {recent:.3f} over {RECENT} iterations and was {self._best_reward:.3f}: lower "
+                "learner.lr or the steps on a batch (learner.epochs, minibatches), and go back to the best checkpoint",
             )
 
     def _judge_idle(self) -> Iterator[Raised]:
@@ -146,14 +187,7 @@ class Alarms:
 
     def _judge_trained(self, trained: Trained) -> Iterator[Raised]:
         config = self._config
-        if config.low_entropy is not None and trained.entropy <= config.low_entropy.at:
-            yield _raise(
-                "low_entropy",
-                config.low_entropy,
-                f"the policy's entropy is {trained.entropy:.2g} nats a token: siblings are alike and nothing new is "
-                "tried; raise loss.entropy_bonus or loss.clip_high, or imitate the run's successes ([imitation])",
-            )
-        if config.gradient_spike is not None and len(self._norms) == config.window:
+        if config.gradient_spike is not None and len(self._norms) >= self._enough:
             times = trained.gradient_norm / max(statistics.median(self._norms), 1e-30)
             if times >= config.gradient_spike.at:
                 yield _raise(
@@ -175,23 +209,30 @@ class Alarms:
 def played(episodes: Sequence[Episode], groups: GroupAdvantages) -> Played:
     """What an iteration's scored episodes are like."""
     scored = [episode for episode in episodes if episode.reward is not None]
-    lengths = [sum(len(turn.action.tokens.sampled_ids) for turn in one.turns if turn.action.tokens) for one in scored]
+    records = [[turn.action.tokens for turn in one.turns if turn.action.tokens is not None] for one in scored]
+    surprises = [-logprob for calls in records for record in calls for logprob in record.logprobs]
     reasons = [turn.finish_reason for episode in scored for turn in episode.turns]
     idle = groups.zero_variance_groups + groups.singleton_groups
     names = {name for episode in scored for name in episode.components}
     return Played(
-        length=statistics.fmean(lengths) if lengths else math.nan,
-        capped=sum(reason == "length" for reason in reasons) / len(reasons) if reasons else math.nan,
+        length=_mean([sum(len(record.sampled_ids) for record in calls) for calls in records]),
+        capped=_mean([reason == "length" for reason in reasons]),
         idle_groups=idle / groups.groups if groups.groups else math.nan,
+        reward=_mean([episode.reward for episode in scored if episode.reward is not None]),
+        entropy=_mean(surprises),
         components={
             name: statistics.fmean(episode.components.get(name, 0.0) for episode in scored) for name in sorted(names)
         },
     )
 
 
+def _mean(values: Sequence[float]) -> float:
+    return statistics.fmean(values) if values else math.nan
+
+
 def trained(update: UpdateDiagnostics) -> Trained:
     """What an update was like."""
-    return Trained(update.entropy, update.gradient_norm_max, update.mismatch_kl)
+    return Trained(update.gradient_norm_max, update.mismatch_kl)
 
 
 def _raise(name: str, alarm: Alarm, message: str) -> Raised:

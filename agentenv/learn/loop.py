@@ -92,7 +92,7 @@ class _Run:
         )
         self._writing = asyncio.Lock()
         self._evaluations = Evaluations(setting, self._checkpoints, self._metrics, self._writing, progress)
-        self._clock = _Stopwatch()
+        self._clock, self._seconds = _Stopwatch(), started.metrics.seconds()
         self._saved: Path | None = None
         self._stopped: str | None = None
 
@@ -124,7 +124,9 @@ class _Run:
 
     @property
     def _over(self) -> bool:
-        return self._iteration >= self._config.iterations or self._evaluations.reached or self._stopped is not None
+        limit = self._config.time_limit
+        spent = self._iteration >= self._config.iterations or (limit is not None and self._seconds >= limit)
+        return spent or self._evaluations.reached or self._stopped is not None
 
     @property
     def _overlaps(self) -> bool:
@@ -161,7 +163,7 @@ class _Run:
         self._clock.lap()
         await self._setting.policy.publish(self._learner.weights.state_dict(), iteration)
         seconds = Seconds(waited, learned.rows_seconds, learned.update_seconds, self._clock.lap())
-        self._iteration = iteration
+        self._iteration, self._seconds = iteration, self._seconds + seconds.total
         self._settled.add(group.number for group in batch.drawn)
         self._ledger.settle(batch)
         if self._overlaps:

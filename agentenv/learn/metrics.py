@@ -31,6 +31,10 @@ class Seconds:
     update: float
     publish: float
 
+    @property
+    def total(self) -> float:
+        return self.rollout + self.rows + self.update + self.publish
+
 
 @dataclass(frozen=True, slots=True)
 class IterationMetrics:
@@ -211,6 +215,10 @@ class MetricsFile:
         entry = {"kind": kind, **_plain(values)}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def seconds(self) -> float:
+        """What all iterations so far have taken."""
+        return sum(Seconds(**entry["seconds"]).total for entry in self.read() if entry["kind"] == "iteration")
 
     def read(self) -> list[dict[str, Any]]:
         """All lines; none when there is no file yet."""

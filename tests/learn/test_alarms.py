@@ -12,17 +12,17 @@ from agentenv.errors import ConfigError
 from agentenv.learn.alarms import Alarms, Played, Trained
 from agentenv.learn.config.alarms import Alarm, AlarmAction, AlarmsConfig
 
-CALM = Trained(entropy=1.0, gradient_norm=1.0, mismatch=0.0)
+CALM = Trained(gradient_norm=1.0, mismatch=0.0)
 
 
 def played(**changes: Any) -> Played:
-    return Played(**({"length": 40.0, "capped": 0.0, "idle_groups": 0.2} | changes))
+    return Played(**({"length": 40.0, "capped": 0.0, "idle_groups": 0.2, "reward": 0.6, "entropy": 1.0} | changes))
 
 
 def watch(**settings: Any) -> Alarms:
-    """Alarms that have seen two uneventful iterations, with a window of two."""
+    """Alarms that have seen three uneventful iterations, with a window of two."""
     alarms = Alarms(AlarmsConfig.model_validate({"window": 2} | settings))
-    for _ in range(2):
+    for _ in range(3):
         assert alarms.before_update(played()) == []
         assert alarms.after_update(CALM) == []
     return alarms
@@ -56,9 +56,8 @@ def test_idle_groups_must_have_been_idle_for_the_whole_window() -> None:
 @pytest.mark.parametrize(
     ("trained", "name"),
     [
-        (Trained(0.0009, 1.0, 0.0), "low_entropy"),
-        (Trained(1.0, 20.0, 0.0), "gradient_spike"),
-        (Trained(1.0, 1.0, 0.06), "mismatch"),
+        (Trained(20.0, 0.0), "gradient_spike"),
+        (Trained(1.0, 0.06), "mismatch"),
     ],
 )
 def test_an_update_raises_its_alarm(trained: Trained, name: str) -> None:
@@ -67,16 +66,35 @@ def test_an_update_raises_its_alarm(trained: Trained, name: str) -> None:
 
 def test_a_spike_is_judged_by_the_median_before_it() -> None:
     alarms = watch()
-    assert names(alarms.after_update(Trained(1.0, 19.0, 0.0))) == []
+    assert names(alarms.after_update(Trained(19.0, 0.0))) == []
     # The window now holds 1 and 19, whose median is 10.
-    assert names(alarms.after_update(Trained(1.0, 199.0, 0.0))) == []
-    assert names(watch().after_update(Trained(1.0, 25.0, 0.0))) == ["gradient_spike"]
+    assert names(alarms.after_update(Trained(199.0, 0.0))) == []
+    assert names(watch().after_update(Trained(25.0, 0.0))) == ["gradient_spike"]
+
+
+def test_a_policy_that_has_stopped_trying_anything_is_reported_even_if_nothing_is_left_to_train_on() -> None:
+    assert names(watch().before_update(played(entropy=0.0009))) == ["low_entropy"]
+    assert names(watch().before_update(played(entropy=0.0011))) == []
+
+
+def test_a_reward_that_has_collapsed_is_reported_within_three_iterations() -> None:
+    alarms = watch()
+    assert names(alarms.before_update(played(reward=0.1))) == []
+    (raised,) = alarms.before_update(played(reward=0.1))
+    assert (raised.name, raised.action) == ("fallen_reward", AlarmAction.WARN)
+    assert "0.267 over 3 iterations and was 0.600" in raised.message
+
+
+def test_a_reward_that_was_never_positive_has_no_height_to_fall_from() -> None:
+    alarms = Alarms(AlarmsConfig())
+    rewards = (-1.0, -1.0, -1.0, -3.0, -3.0, -3.0)
+    assert [names(alarms.before_update(played(reward=reward))) for reward in rewards] == [[]] * 6
 
 
 def test_what_could_not_be_measured_raises_nothing() -> None:
     alarms = watch()
-    assert alarms.before_update(Played(math.nan, math.nan, math.nan)) == []
-    assert alarms.after_update(Trained(math.nan, math.nan, math.nan)) == []
+    assert alarms.before_update(Played(math.nan, math.nan, math.nan, math.nan, math.nan)) == []
+    assert alarms.after_update(Trained(math.nan, math.nan)) == []
 
 
 def test_format_bought_at_the_expense_of_the_answer_is_reported() -> None:

@@ -265,3 +265,17 @@ async def test_checkpoints_are_never_seen_half_written(
     assert latest.progress.iteration == 2
     _, resumed = await run(start, tmp_path / "broken")
     assert torch.equal(resumed.weights(), undisturbed.weights())
+
+
+async def test_a_time_limit_ends_the_run_after_the_iteration_that_reaches_it(start: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    result, _ = await run(start, folder, time_limit=1e-9)
+    assert (result.iterations, result.stopped) == (1, None)
+    assert Checkpoints(folder / "checkpoints", start).latest().progress.iteration == 1  # type: ignore[union-attr]
+    # What was spent before counts again when the run is gone on with, and without a limit it goes to its end.
+    spent = MetricsFile(folder / "metrics.jsonl").seconds()
+    assert spent > 0
+    result, _ = await run(start, folder, time_limit=spent)
+    assert result.iterations == 1
+    result, _ = await run(start, folder)
+    assert result.iterations == 4

@@ -41,7 +41,9 @@ class AlarmsConfig(Strict):
         window: iterations that "lately" and "at the start" mean.
         short_answers: mean sampled tokens an episode, as a share of those at the start, fell to this: length collapse.
         capped_answers: share of model calls that ran into `max_tokens` rose to this.
-        low_entropy: mean entropy (nats) fell to this.
+        low_entropy: mean entropy of a sampled token (nats), as the sampler's log-probabilities tell it, fell to this.
+        fallen_reward: mean reward of the last three iterations, as a share of the best three in a row, fell to this.
+            Not judged while the best is not positive.
         gradient_spike: the gradient's norm rose to this many times its median lately. `SKIP` leaves out the step.
         mismatch: KL (nats a token) between the sampler's and the learner's log-probabilities rose to this.
         idle_groups: share of groups in which all members are rewarded alike rose to this, over the whole window.
@@ -53,6 +55,7 @@ class AlarmsConfig(Strict):
     short_answers: Watched = Alarm(at=0.25)
     capped_answers: Watched = Alarm(at=0.5)
     low_entropy: Watched = Alarm(at=1e-3)
+    fallen_reward: Watched = Alarm(at=0.5)
     gradient_spike: Watched = Alarm(at=20.0)
     mismatch: Watched = Alarm(at=0.05)
     idle_groups: Watched = Alarm(at=1.0)
@@ -60,7 +63,7 @@ class AlarmsConfig(Strict):
     format: str = "format"
     answer: str = "correct"
 
-    _KNOWN_LATE: ClassVar[tuple[str, ...]] = ("low_entropy", "mismatch", "bought_format")
+    _KNOWN_LATE: ClassVar[tuple[str, ...]] = ("mismatch", "bought_format")
 
     @pydantic.model_validator(mode="after")
     def _can_be_skipped(self) -> Self:

@@ -96,6 +96,9 @@ class TrainConfig(Strict):
         environment: a registered id or `file.py:Class`. environment_kwargs: for its constructor.
         split: of the tasks to train on.
         iterations: rollouts followed by an update, this many times; 0 makes and saves the warmed-up model alone.
+        time_limit: seconds of iterations after which the run ends, if it has not before; `None` sets none. Rollouts,
+            updates and publishing count, before an interruption too; a warm-up and the final test do not, nor do
+            evaluations where they take turns with training.
         tasks_per_iteration: groups per iteration. siblings: episodes per group, compared with each other.
         temperature: of sampling while training. There is no top-p or top-k: the learner computes the probability of a
             token under the whole distribution.
@@ -118,6 +121,7 @@ class TrainConfig(Strict):
     environment_kwargs: dict[str, pydantic.JsonValue] = pydantic.Field(default_factory=dict)
     split: str = "train"
     iterations: int = pydantic.Field(default=100, ge=0)
+    time_limit: float | None = pydantic.Field(default=None, gt=0)
     tasks_per_iteration: int = pydantic.Field(default=32, ge=1)
     siblings: int = pydantic.Field(default=8, ge=1)
     temperature: float = 1.0
@@ -235,6 +239,7 @@ class TrainConfig(Strict):
 
 _MAY_CHANGE: dict[str, Any] = {
     "iterations": True,
+    "time_limit": True,
     "checkpoint_every": True,
     "rollout": True,
     "tracking": True,
