@@ -265,6 +265,8 @@ def _explain(detail: Any, values: Table, origins: Mapping[Steps, str]) -> str:
             path.append(str(step))
     where, dotted = _where(tuple(path), origins), ".".join(path)
     message = str(detail["msg"]).removeprefix("Value error, ")
+    if detail["type"] in ("tuple_type", "list_type"):
+        message = f"a list is wanted, such as [{json.dumps(here)}]"
     if detail["type"] == "missing":
         return f"{where}{dotted} is missing"
     if detail["type"] == "union_tag_invalid":

@@ -19,9 +19,9 @@ from typing import Any
 
 from benchmarks.result import ROOT, Result, Table
 
-UPDATES = 24
+UPDATES = 48
 STALENESS = 2
-MEDIAN_S = 0.25
+MEDIAN_S = 0.125
 WALL_TARGET, BUBBLE_TARGET = 2.5, 0.05
 
 START = f"""

@@ -185,6 +185,7 @@ def test_free_form_tables_take_any_key() -> None:
         (["learner.shape=oval"], "learner.shape = 'oval': input should be 'round' or 'square'"),
         (["seed=1.5"], "seed = 1.5: input should be a valid integer"),
         (["engine.kind=remote"], "engine.url is missing"),
+        (["learner.betas=fast"], "learner.betas = 'fast': a list is wanted, such as [\"fast\"]"),
         (["quick=true", "learner.minibatches=9"], "quick runs take at most 8 minibatches"),
     ],
 )

@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from examples.ablations.grid import Run, grid, variants
+from examples.ablations.grid import Run, grid, starts, variants
 from examples.ablations.launch import RunFailedError, launch, make_start
 from examples.ablations.report import lines, markdown
 
@@ -56,7 +56,8 @@ def train(runs: Sequence[Run], options: argparse.Namespace) -> list[str]:
                 console.print(failure, style="red", markup=False)
 
         try:
-            make_start(options.out)
+            for start in starts([run.variant for run in runs]):
+                make_start(start, options.out / start.stem)
             asyncio.run(launch(runs, jobs=options.jobs, on_done=on_done))
         except RunFailedError as error:
             sys.exit(str(error))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentenv.cli.train_config import TrainRun
+
 HERE = Path(__file__).parent
 BASE = "base"
 START = "start"
@@ -30,11 +32,12 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A variant with a seed, in a folder of its own."""
+    """A variant with a seed, in a folder of its own; `settings` go on the command line, after those of its file."""
 
     variant: Variant
     seed: int
     folder: Path
+    settings: tuple[str, ...] = ()
 
 
 def variants(questions: list[str] | None = None, root: Path = HERE) -> list[Variant]:
@@ -50,6 +53,13 @@ def variants(questions: list[str] | None = None, root: Path = HERE) -> list[Vari
     chosen = [folder for folder in folders if questions is None or folder.name in questions]
     files = [file for folder in chosen for file in sorted(folder.glob("*.toml"))]
     return [Variant(BASE, BASE, root / f"{BASE}.toml"), *(Variant(file.parent.name, file.stem, file) for file in files)]
+
+
+def starts(chosen: list[Variant], root: Path = HERE) -> list[Path]:
+    """The files of the models that these variants begin with."""
+    policies = [TrainRun.load(variant.file, [], None).policy for variant in chosen]
+    files = sorted(root.glob(f"{START}*.toml"))
+    return [file for file in files if any(f"/{file.stem}/" in policy for policy in policies)]
 
 
 def grid(chosen: list[Variant], *, seeds: int, base_seeds: int, out: Path) -> list[Run]:

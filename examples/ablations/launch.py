@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from examples.ablations.grid import HERE, START, Run
+from examples.ablations.grid import Run
 
 RESULT = "result.json"
 LOG = "log.txt"
@@ -20,12 +20,11 @@ class RunFailedError(Exception):
     """A training process that ended with an error; the message says where its log is."""
 
 
-def make_start(out: Path) -> None:
+def make_start(file: Path, folder: Path) -> None:
     """The model that all runs without a warm-up of their own begin with; made once."""
-    folder = out / START
     if not (folder / RESULT).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        asyncio.run(_train(HERE / f"{START}.toml", folder, []))
+        asyncio.run(_train(file, folder, []))
 
 
 async def launch(runs: Sequence[Run], *, jobs: int, on_done: Callable[[Run, str | None], None]) -> None:
@@ -44,7 +43,7 @@ async def launch(runs: Sequence[Run], *, jobs: int, on_done: Callable[[Run, str 
             if not (run.folder / RESULT).exists():
                 run.folder.mkdir(parents=True, exist_ok=True)
                 try:
-                    await _train(run.variant.file, run.folder, ["--seed", str(run.seed)])
+                    await _train(run.variant.file, run.folder, ["--seed", str(run.seed), *run.settings])
                 except RunFailedError as error:
                     failure = str(error)
             on_done(run, failure)

@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 
 from agentenv.cli.train_config import TrainRun
 from examples.ablations import launch as launching
-from examples.ablations.grid import HERE, Run, Variant, grid, variants
+from examples.ablations.grid import HERE, Run, Variant, grid, starts, variants
 from examples.ablations.launch import RESULT, launch
 from examples.ablations.report import lines, markdown, noise
 
@@ -46,6 +46,11 @@ def test_the_questions_of_the_suite_are_all_there() -> None:
         "std_normalisation",
         "warm_start",
     }
+
+
+def test_every_variant_begins_with_a_model_that_is_made_for_it() -> None:
+    assert [file.stem for file in starts(variants(["horizon"]))] == ["start", "start_1", "start_5", "start_9"]
+    assert [file.stem for file in starts(variants(["kl"]))] == ["start"]
 
 
 def test_a_question_that_is_none_is_named_with_those_there_are() -> None:

@@ -119,5 +119,7 @@ def test_a_resumed_run_remembers_what_the_start_was_like() -> None:
 def test_a_number_in_a_file_is_a_threshold_and_what_cannot_be_skipped_is_refused() -> None:
     assert load_config(AlarmsConfig, None, ["mismatch=0.2"]).mismatch == Alarm(at=0.2)
     assert load_config(AlarmsConfig, None, ["mismatch=false"]).mismatch is None
+    stopping = load_config(AlarmsConfig, None, ["mismatch.action=stop"]).mismatch
+    assert stopping == Alarm(at=0.05, action=AlarmAction.STOP)
     with pytest.raises(ConfigError, match="known only once the update has been made"):
         load_config(AlarmsConfig, None, ["mismatch.at=0.2", "mismatch.action=skip"])

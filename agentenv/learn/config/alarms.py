@@ -65,6 +65,18 @@ class AlarmsConfig(Strict):
 
     _KNOWN_LATE: ClassVar[tuple[str, ...]] = ("mismatch", "bought_format")
 
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _action_alone(cls, values: object) -> object:
+        """An alarm that is given an action and no threshold keeps its own."""
+        if not isinstance(values, dict):
+            return values
+        kept = {name: field.default.at for name, field in cls.model_fields.items() if isinstance(field.default, Alarm)}
+        return {
+            name: {"at": kept[name]} | value if name in kept and isinstance(value, dict) else value
+            for name, value in values.items()
+        }
+
     @pydantic.model_validator(mode="after")
     def _can_be_skipped(self) -> Self:
         for name in self._KNOWN_LATE:
