@@ -11,6 +11,7 @@ from agentenv.learn.batches import MicroBatch, micro_batches, pad
 from agentenv.learn.config import Batching
 from agentenv.learn.critic import Critic
 from agentenv.learn.losses import token_distribution
+from agentenv.learn.memory import in_halves
 from agentenv.learn.model import Forward, evaluating
 from agentenv.learn.parallel import Parallel
 from agentenv.learn.streams import Stream, TokenRow
@@ -58,11 +59,16 @@ def _score(rows: Sequence[TokenRow], passes: Passes, of_batch: Callable[[Batch],
         return []
     share = passes.parallel.share(len(rows))
     spare = pad([min(rows, key=lambda row: len(row.ids))])
-    found: dict[int, Stream] = {}
-    batches = micro_batches([rows[index] for index in share], passes.max_tokens, passes.batching)
-    for batch in passes.parallel.level(batches, spare):
-        for row, stream in zip(batch.rows, batch.scatter(of_batch(batch)), strict=True):
-            found[id(row)] = stream
+
+    def attempt(max_tokens: int) -> dict[int, Stream]:
+        found: dict[int, Stream] = {}
+        batches = micro_batches([rows[index] for index in share], max_tokens, passes.batching)
+        for batch in passes.parallel.level(batches, spare):
+            for row, stream in zip(batch.rows, batch.scatter(of_batch(batch)), strict=True):
+                found[id(row)] = stream
+        return found
+
+    found = in_halves(attempt, rows, passes.max_tokens, alone=passes.parallel.size == 1)
     parts = passes.parallel.gather({index: found[id(rows[index])] for index in share})
     everything = {index: stream for part in parts for index, stream in part.items()}
     return [everything[index] for index in range(len(rows))]

@@ -18,8 +18,9 @@ from agentenv.learn.batches import MicroBatch, micro_batches, minibatches, pad
 from agentenv.learn.config import Batching, CriticConfig, IdleRows, LearnerConfig
 from agentenv.learn.critic import Critic
 from agentenv.learn.diagnostics import Tally, UpdateDiagnostics
-from agentenv.learn.errors import DivergedError, OutOfMemoryError, UpdateStoppedError
+from agentenv.learn.errors import DivergedError, UpdateStoppedError
 from agentenv.learn.losses import token_distribution, value_loss, weighted_sum
+from agentenv.learn.memory import in_halves
 from agentenv.learn.model import Forward
 from agentenv.learn.objective import Objective, Tokens
 from agentenv.learn.parallel import Parallel
@@ -197,27 +198,19 @@ class Trainer:
         self._parallel.load_optimizer(self._optimizer, state["optimizer"])
 
     def _gradient(self, minibatch: Sequence[TrainingRow], work: _Work, tally: Tally, *, before_any_step: bool) -> Tally:
-        """Accumulates the gradient of a minibatch; one that does not fit into memory is tried once more in halves."""
-        budget = self._config.tokens_per_microbatch
-        before = copy.deepcopy(tally)
-        try:
-            self._accumulate(minibatch, work, budget, tally, before_any_step)
-            return tally
-        except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
+        """Accumulates the gradient of a minibatch; returns the tally with it."""
+
+        def attempt(budget: int) -> Tally:
+            counts = copy.deepcopy(tally)
+            try:
+                self._accumulate(minibatch, work, budget, counts, before_any_step)
+            except BaseException:
+                self._optimizer.zero_grad()
                 raise
-            if self._parallel.size > 1:  # the others are in the middle of theirs
-                raise _too_large(minibatch, budget) from error
-        self._optimizer.zero_grad()
-        before.split_batches += 1
-        try:
-            self._accumulate(minibatch, work, budget // 2, before, before_any_step)
-        except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
-                raise
-            self._optimizer.zero_grad()
-            raise _too_large(minibatch, budget // 2) from error
-        return before
+            counts.split_batches += budget < self._config.tokens_per_microbatch
+            return counts
+
+        return in_halves(attempt, minibatch, self._config.tokens_per_microbatch, alone=self._parallel.size == 1)
 
     def _accumulate(
         self, minibatch: Sequence[TrainingRow], work: _Work, budget: int, tally: Tally, before_any_step: bool
@@ -229,7 +222,6 @@ class Trainer:
         spare = pad([weightless(rows[0])])
         for batch in self._parallel.level(micro_batches(ours, budget, self._config.batching), spare):
             if self._parallel.any(self._stopped.is_set()):
-                self._optimizer.zero_grad()
                 raise UpdateStoppedError("the update was stopped before it was complete")
             counts = Tally(0, 0) if batch is spare else tally
             loss = self._loss(batch, work, units, counts, before_any_step)
@@ -326,16 +318,3 @@ class Trainer:
 
 def _trained(module: torch.nn.Module) -> list[torch.nn.Parameter]:
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; on a CPU torch has no type of its own for it."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
-
-
-def _too_large(rows: Sequence[TrainingRow], budget: int) -> OutOfMemoryError:
-    longest = max(rows, key=lambda row: len(row.ids))
-    return OutOfMemoryError(
-        f"a batch of {budget} tokens does not fit into memory (the longest row, of {longest.name}, has "
-        f"{len(longest.ids)}): lower learner.tokens_per_microbatch, or max_tokens and max_turns"
-    )

@@ -96,3 +96,23 @@ def test_another_error_is_nobodys_memory() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         learner.update(random_rows(4), random.Random(0))
     assert len(sizes) == 1
+
+
+def test_scoring_whose_memory_ran_out_once_says_the_same_in_halves() -> None:
+    rows = random_rows(10, model=tiny_model())
+    expected = prepared(tiny_model()).logprobs(rows)
+    broken = tiny_model()
+    learner = prepared(broken)
+    sizes = failing(broken, WHAT_TORCH_RAISES["cpu"], lambda index, size: index == 1)
+    found = learner.logprobs(rows)
+    assert max(sizes[:2]) > 50 >= max(sizes[2:])
+    for one, other in zip(found, expected, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_scoring_that_does_not_fit_in_halves_either_says_what_to_do() -> None:
+    model = tiny_model()
+    rows = random_rows(10, model=model)
+    failing(model, WHAT_TORCH_RAISES["cpu"], lambda index, size: True)
+    with pytest.raises(OutOfMemoryError, match=r"50 tokens does not fit .*: lower learner\.tokens_per_microbatch"):
+        prepared(model).logprobs(rows)
