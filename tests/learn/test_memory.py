@@ -112,7 +112,7 @@ def test_scoring_whose_memory_ran_out_once_says_the_same_in_halves() -> None:
 
 def test_scoring_that_does_not_fit_in_halves_either_says_what_to_do() -> None:
     model = tiny_model()
-    rows = random_rows(10, model=model)
+    rows, learner = random_rows(10, model=model), prepared(model)
     failing(model, WHAT_TORCH_RAISES["cpu"], lambda index, size: True)
     with pytest.raises(OutOfMemoryError, match=r"50 tokens does not fit .*: lower learner\.tokens_per_microbatch"):
-        prepared(model).logprobs(rows)
+        learner.logprobs(rows)
