@@ -27,6 +27,7 @@ NAMES = (
     "learner_step",
     "row_views",
     "asynchronous",
+    "learners",
     "core_install",
 )
 

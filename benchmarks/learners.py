@@ -12,7 +12,7 @@ import asyncio
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +72,23 @@ class Outcome:
     seconds: float
 
 
-def run(rounds: int = 1) -> Result:
-    """Trains what is missing; `rounds` is without meaning here, since seeds take its place."""
-    failures: list[str] = []
+def run(rounds: int | None = None) -> Result:
+    """Trains what is missing; `rounds` takes the place of every contest's own number of seeds."""
+    contests = [contest if rounds is None else replace(contest, seeds=rounds) for contest in CONTESTS]
     for suite in STARTS:
         make_start(HERE / suite / "start.toml", OUT / suite / "start")
-    for contest in CONTESTS:
-        # A server of its own has the machine to itself.
-        jobs = JOBS if contest.server is None else 1
-        asyncio.run(launch(contest.runs, jobs=jobs, on_done=lambda run, failure: failures.append(failure or "")))
-    if broken := [failure for failure in failures if failure]:
-        raise RuntimeError("\n".join(broken))
-    return result({contest: _outcomes(contest) for contest in CONTESTS})
+    failures: list[str] = []
+
+    def on_done(run: Run, failure: str | None) -> None:
+        if failure is not None:
+            failures.append(failure)
+
+    for contest in contests:
+        jobs = JOBS if contest.server is None else 1  # a server of its own takes the other core
+        asyncio.run(launch(contest.runs, jobs=jobs, on_done=on_done))
+    if failures:
+        raise RuntimeError("\n".join(failures))
+    return result({contest: _outcomes(contest) for contest in contests})
 
 
 def result(found: dict[Contest, dict[str, list[Outcome]]]) -> Result:
