@@ -68,15 +68,14 @@ class Alarms:
 
     def before_update(self, played: Played) -> list[Raised]:
         """The alarms that an iteration's episodes raise. Call it once an iteration, before the update."""
-        window = self._config.window
-        raised = list(self._judge_played(played))
-        if len(self._first_lengths) < window and math.isfinite(played.length):
+        raised = [
+            *self._judge_answers(played),
+            *self._judge_reward(played.reward),
+            *self._judge_idle(played.idle_groups),
+            *self._judge_components(played.components),
+        ]
+        if len(self._first_lengths) < self._config.window and math.isfinite(played.length):
             self._first_lengths.append(played.length)
-        self._idle = [*self._idle, played.idle_groups][-window:]
-        raised += self._judge_idle()
-        raised += self._judge_reward(played.reward)
-        self._components = [*self._components, dict(played.components)][-window:]
-        raised += self._judge_components()
         return raised
 
     def after_update(self, trained: Trained) -> list[Raised]:
@@ -113,31 +112,26 @@ class Alarms:
         self._idle, self._components = list(state["idle"]), list(state["components"])
         self._rewards, self._best_reward = list(state["rewards"]), state["best_reward"]
 
-    def _judge_played(self, played: Played) -> Iterator[Raised]:
-        config = self._config
-        if config.short_answers is not None and self._first_lengths:
-            share = played.length / statistics.fmean(self._first_lengths)
-            if share <= config.short_answers.at:
-                yield _raise(
-                    "short_answers",
-                    config.short_answers,
-                    f"answers have shrunk to {share:.0%} of their length at the start: see whether short ones are paid "
-                    "for, lower learner.lr, or take a baseline",
-                )
-        if config.capped_answers is not None and played.capped >= config.capped_answers.at:
-            yield _raise(
-                "capped_answers",
-                config.capped_answers,
-                f"{played.capped:.0%} of the answers ran into max_tokens: raise it, price length (groups.overlong), or "
-                "lower learner.lr if this has come on by training",
-            )
-        if config.low_entropy is not None and played.entropy <= config.low_entropy.at:
-            yield _raise(
-                "low_entropy",
-                config.low_entropy,
-                f"the policy's entropy is {played.entropy:.2g} nats a token: siblings are alike and nothing new is "
-                "tried; raise loss.entropy_bonus or loss.clip_high, or imitate the run's successes ([imitation])",
-            )
+    def _judge_answers(self, played: Played) -> Iterator[Raised]:
+        share = played.length / statistics.fmean(self._first_lengths) if self._first_lengths else math.nan
+        yield from self._fallen(
+            "short_answers",
+            share,
+            f"answers have shrunk to {share:.0%} of their length at the start: see whether short ones are paid for, "
+            "lower learner.lr, or take a baseline",
+        )
+        yield from self._risen(
+            "capped_answers",
+            played.capped,
+            f"{played.capped:.0%} of the answers ran into max_tokens: raise it, price length (groups.overlong), or "
+            "lower learner.lr if this has come on by training",
+        )
+        yield from self._fallen(
+            "low_entropy",
+            played.entropy,
+            f"the policy's entropy is {played.entropy:.2g} nats a token: siblings are alike and nothing new is tried; "
+            "raise loss.entropy_bonus or loss.clip_high, or imitate the run's successes ([imitation])",
+        )
 
     def _judge_reward(self, reward: float) -> Iterator[Raised]:
         if not math.isfinite(reward):
@@ -145,39 +139,38 @@ class Alarms:
         self._rewards = [*self._rewards, reward][-RECENT:]
         if len(self._rewards) < RECENT:
             return
-        alarm, recent = self._config.fallen_reward, statistics.fmean(self._rewards)
+        recent = statistics.fmean(self._rewards)
         self._best_reward = max(self._best_reward, recent)
-        if alarm is not None and self._best_reward > 0 and recent <= alarm.at * self._best_reward:
-            yield _raise(
-                "fallen_reward",
-                alarm,
-                f"the reward is {recent:.3f} over {RECENT} iterations and was {self._best_reward:.3f}: lower "
-                "learner.lr or the steps on a batch (learner.epochs, minibatches), and go back to the best checkpoint",
-            )
+        yield from self._fallen(
+            "fallen_reward",
+            recent / self._best_reward if self._best_reward > 0 else math.nan,
+            f"the reward is {recent:.3f} over {RECENT} iterations and was {self._best_reward:.3f}: lower learner.lr or "
+            "the steps on a batch (learner.epochs, minibatches), and go back to the best checkpoint",
+        )
 
-    def _judge_idle(self) -> Iterator[Raised]:
-        alarm, window = self._config.idle_groups, self._config.window
-        if alarm is not None and len(self._idle) == window and min(self._idle) >= alarm.at:
-            yield _raise(
-                "idle_groups",
-                alarm,
-                f"in at least {min(self._idle):.0%} of the groups all members have been rewarded alike for {window} "
-                "iterations: there is nothing to learn; take easier or harder tasks, a longer warm-up, or a higher "
-                "temperature",
-            )
+    def _judge_idle(self, idle_groups: float) -> Iterator[Raised]:
+        window = self._config.window
+        self._idle = [*self._idle, idle_groups][-window:]
+        least = min(self._idle) if len(self._idle) == window else math.nan
+        yield from self._risen(
+            "idle_groups",
+            least,
+            f"in at least {least:.0%} of the groups all members have been rewarded alike for {window} iterations: "
+            "there is nothing to learn; take easier or harder tasks, a longer warm-up, or a higher temperature",
+        )
 
-    def _judge_components(self) -> Iterator[Raised]:
-        config, alarm = self._config, self._config.bought_format
-        if alarm is None or len(self._components) < config.window:
+    def _judge_components(self, components: Mapping[str, float]) -> Iterator[Raised]:
+        config = self._config
+        self._components = [*self._components, dict(components)][-config.window :]
+        if len(self._components) < config.window:
             return
         rise, fall = self._change(config.format), -self._change(config.answer)
-        if rise >= alarm.at and fall >= alarm.at:
-            yield _raise(
-                "bought_format",
-                alarm,
-                f"over {config.window} iterations {config.format!r} has risen by {rise:.2f} and {config.answer!r} has "
-                f"fallen by {fall:.2f}: lower the weight of {config.format!r}",
-            )
+        yield from self._risen(
+            "bought_format",
+            min(rise, fall) if math.isfinite(rise + fall) else math.nan,
+            f"over {config.window} iterations {config.format!r} has risen by {rise:.2f} and {config.answer!r} has "
+            f"fallen by {fall:.2f}: lower the weight of {config.format!r}",
+        )
 
     def _change(self, component: str) -> float:
         """How much a component has changed over the window; `nan` where it is not known at both ends."""
@@ -186,24 +179,33 @@ class Alarms:
         return statistics.fmean(values[-half:]) - statistics.fmean(values[:half])
 
     def _judge_trained(self, trained: Trained) -> Iterator[Raised]:
-        config = self._config
-        if config.gradient_spike is not None and len(self._norms) >= self._enough:
-            times = trained.gradient_norm / max(statistics.median(self._norms), 1e-30)
-            if times >= config.gradient_spike.at:
-                yield _raise(
-                    "gradient_spike",
-                    config.gradient_spike,
-                    f"the gradient's norm is {trained.gradient_norm:.3g}, {times:.0f} times what it has been: lower "
-                    "learner.lr or learner.max_grad_norm, and look at the rows of this iteration",
-                )
-        if config.mismatch is not None and trained.mismatch >= config.mismatch.at:
-            yield _raise(
-                "mismatch",
-                config.mismatch,
-                f"sampler and learner differ by {trained.mismatch:.3g} nats a token before any step: check that the "
-                "server samples with these weights at this temperature and reports processed log-probabilities; lower "
-                "staleness, or correct for it (loss.proximal, loss.correction)",
-            )
+        known = len(self._norms) >= self._enough
+        times = trained.gradient_norm / max(statistics.median(self._norms), 1e-30) if known else math.nan
+        yield from self._risen(
+            "gradient_spike",
+            times,
+            f"the gradient's norm is {trained.gradient_norm:.3g}, {times:.0f} times what it has been: lower learner.lr "
+            "or learner.max_grad_norm, and look at the rows of this iteration",
+        )
+        yield from self._risen(
+            "mismatch",
+            trained.mismatch,
+            f"sampler and learner differ by {trained.mismatch:.3g} nats a token before any step: check that the server "
+            "samples with these weights at this temperature and reports processed log-probabilities; lower staleness, "
+            "or correct for it (loss.proximal, loss.correction)",
+        )
+
+    def _risen(self, name: str, figure: float, message: str) -> Iterator[Raised]:
+        """The alarm of this name, if it is on and its figure has reached it from below; `nan` has not."""
+        alarm: Alarm | None = getattr(self._config, name)
+        if alarm is not None and figure >= alarm.at:
+            yield Raised(name, alarm.action, message)
+
+    def _fallen(self, name: str, figure: float, message: str) -> Iterator[Raised]:
+        """As `_risen`, from above."""
+        alarm: Alarm | None = getattr(self._config, name)
+        if alarm is not None and figure <= alarm.at:
+            yield Raised(name, alarm.action, message)
 
 
 def played(episodes: Sequence[Episode], groups: GroupAdvantages) -> Played:
@@ -233,7 +235,3 @@ def _mean(values: Sequence[float]) -> float:
 def trained(update: UpdateDiagnostics) -> Trained:
     """What an update was like."""
     return Trained(update.gradient_norm_max, update.mismatch_kl)
-
-
-def _raise(name: str, alarm: Alarm, message: str) -> Raised:
-    return Raised(name, alarm.action, message)

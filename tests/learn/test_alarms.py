@@ -103,6 +103,7 @@ def test_format_bought_at_the_expense_of_the_answer_is_reported() -> None:
     (raised,) = alarms.before_update(played(components={"format": 0.7, "correct": 0.3}))
     assert raised.name == "bought_format"
     assert names(alarms.before_update(played(components={"format": 0.9, "correct": 0.3}))) == []
+    assert names(alarms.before_update(played(components={"format": 1.0}))) == []
 
 
 def test_a_step_is_left_out_only_where_that_is_the_action() -> None:
