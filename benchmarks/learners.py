@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.learners_picture import draw
 from benchmarks.result import ROOT, Result, Table
 from examples.ablations.grid import Run, Variant
 from examples.ablations.launch import RESULT, launch, make_start
@@ -33,6 +34,11 @@ class Contest:
     variants: tuple[str, ...]
     seeds: int
     server: str | None = None
+
+    @property
+    def pictured(self) -> bool:
+        """Whether its learning curves may be laid side by side: by seconds, asynchronous ones have others to share."""
+        return self.server is None and not any(name.endswith("_asynchronous") for name in self.variants)
 
     @property
     def runs(self) -> list[Run]:
@@ -88,13 +94,14 @@ def run(rounds: int | None = None) -> Result:
         asyncio.run(launch(contest.runs, jobs=jobs, on_done=on_done))
     if failures:
         raise RuntimeError("\n".join(failures))
+    draw([(_title(contest), _folders(contest)) for contest in contests if contest.pictured])
     return result({contest: _outcomes(contest) for contest in contests})
 
 
 def result(found: dict[Contest, dict[str, list[Outcome]]]) -> Result:
     """The table, and what it says of the targets."""
     table = [
-        [f"{contest.suite.replace('_', ' ')} calls", name.replace("_", " "), *_cells(outcomes)]
+        [_title(contest), name.replace("_", " "), *_cells(outcomes)]
         for contest, variants in found.items()
         for name, outcomes in variants.items()
     ]
@@ -119,6 +126,17 @@ def result(found: dict[Contest, dict[str, list[Outcome]]]) -> Result:
         for name, outcomes in variants.items()
     }
     return Result("learners", verdict, Table(header, table), data)
+
+
+def _title(contest: Contest) -> str:
+    return f"{contest.suite.replace('_', ' ')} calls"
+
+
+def _folders(contest: Contest) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for run in contest.runs:
+        found.setdefault(run.variant.name.replace("_", " "), []).append(run.folder)
+    return found
 
 
 def _outcomes(contest: Contest) -> dict[str, list[Outcome]]:
