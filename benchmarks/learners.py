@@ -24,6 +24,7 @@ from examples.ablations.launch import RESULT, launch, make_start
 HERE = ROOT / "examples" / "horizons"
 OUT = ROOT / "runs" / "horizons"
 JOBS = 2
+SERVED_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class Contest:
     @property
     def runs(self) -> list[Run]:
         suffix = "" if self.server is None else f"_{self.server}"
-        settings = () if self.server is None else ("--policy", self.server)
+        # On two cores a server that computes like vLLM takes several times as long over the same episodes.
+        settings = () if self.server is None else ("--policy", self.server, "--time_limit", str(SERVED_SECONDS))
         return [
             Run(
                 Variant(self.suite, name + suffix, HERE / self.suite / f"{name}.toml"),
