@@ -3,7 +3,7 @@
 Every file of `examples/horizons` is trained over its seeds from a start that its suite shares, in equal time (the
 `time_limit` of the suite's `base.toml`), two runs of one thread side by side. The best model is chosen on development
 tasks and tested, greedily, on 200 that neither training nor choosing has seen. What is finished lies under
-`runs/horizons` and is not run again.
+`runs/horizons` and is not run again; `python -m benchmarks.learners` writes the table of that alone.
 """
 
 from __future__ import annotations
@@ -96,8 +96,14 @@ def run(rounds: int | None = None) -> Result:
         asyncio.run(launch(contest.runs, jobs=jobs, on_done=on_done))
     if failures:
         raise RuntimeError("\n".join(failures))
-    draw([(_title(contest), _folders(contest)) for contest in contests if contest.pictured])
-    return result({contest: _outcomes(contest) for contest in contests})
+    return report(contests)
+
+
+def report(contests: Sequence[Contest] = CONTESTS) -> Result:
+    """The picture and the table of the runs that are finished."""
+    found = {contest: outcomes for contest in contests if (outcomes := _outcomes(contest))}
+    draw([(_title(contest), _folders(contest)) for contest in found if contest.pictured])
+    return result(found)
 
 
 def result(found: dict[Contest, dict[str, list[Outcome]]]) -> Result:
@@ -114,13 +120,16 @@ def result(found: dict[Contest, dict[str, list[Outcome]]]) -> Result:
         if contest.suite == "five_to_six"
         for name, outcomes in found[contest].items()
     }
-    best = max(long, key=long.__getitem__)
     verdict = (
         f"At two to four calls every run ends between {min(short):.3f} and {max(short):.3f} (target: at least "
-        f"{SHORT_TARGET}): {_said(min(short) >= SHORT_TARGET)}. At five to six calls the best is "
-        f"{best.replace('_', ' ')} with {long[best]:.3f} on average (target: at least {LONG_TARGET}): "
-        f"{_said(long[best] >= LONG_TARGET)}."
+        f"{SHORT_TARGET}): {_said(min(short) >= SHORT_TARGET)}."
     )
+    if long:
+        best = max(long, key=long.__getitem__)
+        verdict += (
+            f" At five to six calls the best is {best.replace('_', ' ')} with {long[best]:.3f} on average (target: at "
+            f"least {LONG_TARGET}): {_said(long[best] >= LONG_TARGET)}."
+        )
     header = ["calls an episode", "algorithm", "success before", "after, by seed", "mean", "iterations", "seconds"]
     data = {
         f"{contest.suite}/{name}": [asdict(one) for one in outcomes]
@@ -136,14 +145,18 @@ def _title(contest: Contest) -> str:
 
 def _folders(contest: Contest) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
-    for run in contest.runs:
+    for run in _finished(contest):
         found.setdefault(run.variant.name.replace("_", " "), []).append(run.folder)
     return found
 
 
+def _finished(contest: Contest) -> list[Run]:
+    return [run for run in contest.runs if (run.folder / RESULT).exists()]
+
+
 def _outcomes(contest: Contest) -> dict[str, list[Outcome]]:
     found: dict[str, list[Outcome]] = {}
-    for run in contest.runs:
+    for run in _finished(contest):
         found.setdefault(run.variant.name, []).append(_read(run.folder, run.seed))
     return found
 
@@ -173,3 +186,7 @@ def _all(variants: dict[str, list[Outcome]]) -> list[Outcome]:
 
 def _said(met: bool) -> str:
     return "met" if met else "missed"
+
+
+if __name__ == "__main__":
+    report().save()
