@@ -19,9 +19,9 @@ from typing import Any
 
 from benchmarks.result import ROOT, Result, Table
 
-UPDATES = 48
+UPDATES = 24
 STALENESS = 2
-MEDIAN_S = 0.125
+MEDIAN_S = 0.25
 WALL_TARGET, BUBBLE_TARGET = 2.5, 0.05
 
 START = f"""
