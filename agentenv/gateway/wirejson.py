@@ -6,6 +6,7 @@ An answer with log-probabilities holds a hundred bytes a token; reading it is mo
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 try:
@@ -14,21 +15,31 @@ except ImportError:
     orjson = None  # type: ignore[assignment]
 
 
-def loads(raw: bytes | str) -> Any:
+_LONG_NUMBER = re.compile(r"\d{19}")
+
+
+def loads(raw: bytes | str, *, exact: bool = False) -> Any:
     """Reads JSON. What orjson refuses and Python accepts (NaN, lone surrogates) is read by Python.
+
+    Args:
+        exact: leaves integers beyond 64 bits what they are, of which orjson makes floats; costs a look at the text.
 
     Raises:
         ValueError: it is no JSON, or nested too deeply.
     """
-    if orjson is not None:
+    if orjson is not None and not (exact and _LONG_NUMBER.search(_text(raw))):
         try:
             return orjson.loads(raw)
         except orjson.JSONDecodeError:
             pass
     try:
-        return json.loads(raw.decode() if isinstance(raw, bytes) else raw)
+        return json.loads(_text(raw))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _text(raw: bytes | str) -> str:
+    return raw.decode() if isinstance(raw, bytes) else raw
 
 
 def dumps(value: Any) -> bytes:

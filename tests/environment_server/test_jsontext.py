@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentenv.errors import EnvironmentFailure
@@ -40,6 +40,7 @@ def strict(text: bytes) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
+@example(value={"just beyond 64 bits": [-(2**63) - 1, 2**64]})
 @given(value=st.dictionaries(st.text(), json_values, max_size=4))
 def test_a_json_value_comes_back_as_it_was_from_one_line(value: dict[str, Any]) -> None:
     text = jsontext.encode(value)

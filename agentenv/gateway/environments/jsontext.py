@@ -49,7 +49,7 @@ def decode(text: str | bytes) -> Wire:
         Refusal: the text is anything else.
     """
     try:
-        value = loads(text)
+        value = loads(text, exact=True)
     except ValueError as error:
         raise Refusal(Code.MALFORMED, f"the request is no JSON: {error}") from error
     if not isinstance(value, dict):
