@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 import time
 
 from benchmarks.result import Result
@@ -50,4 +51,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("Stopped; tables of the benchmarks that were finished are written.", file=sys.stderr)
+        sys.exit(130)

@@ -6,7 +6,6 @@ An answer with log-probabilities holds a hundred bytes a token; reading it is mo
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 try:
@@ -15,31 +14,26 @@ except ImportError:
     orjson = None  # type: ignore[assignment]
 
 
-_LONG_NUMBER = re.compile(r"\d{19}")
-
-
 def loads(raw: bytes | str, *, exact: bool = False) -> Any:
     """Reads JSON. What orjson refuses and Python accepts (NaN, lone surrogates) is read by Python.
 
     Args:
-        exact: leaves integers beyond 64 bits what they are, of which orjson makes floats; costs a look at the text.
+        exact: leaves integers beyond 64 bits what they are, of which orjson makes floats; costs a look at every value.
 
     Raises:
         ValueError: it is no JSON, or nested too deeply.
     """
-    if orjson is not None and not (exact and _LONG_NUMBER.search(_text(raw))):
+    if orjson is not None:
         try:
-            return orjson.loads(raw)
-        except orjson.JSONDecodeError:
+            value = orjson.loads(raw)
+            if not exact or not _holds_huge_floats(value):
+                return value
+        except (orjson.JSONDecodeError, RecursionError):
             pass
     try:
-        return json.loads(_text(raw))
+        return json.loads(raw.decode() if isinstance(raw, bytes) else raw)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-
-
-def _text(raw: bytes | str) -> str:
-    return raw.decode() if isinstance(raw, bytes) else raw
 
 
 def dumps(value: Any) -> bytes:
@@ -78,3 +72,12 @@ def _holds_floats(value: object) -> bool:
     if isinstance(value, list):
         return any(map(_holds_floats, value))
     return isinstance(value, float)
+
+
+def _holds_huge_floats(value: object) -> bool:
+    """Whether a float is in it that an integer beyond 64 bits may have been."""
+    if isinstance(value, dict):
+        return any(map(_holds_huge_floats, value.values()))
+    if isinstance(value, list):
+        return any(map(_holds_huge_floats, value))
+    return isinstance(value, float) and abs(value) >= 2**63
