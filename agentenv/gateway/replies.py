@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import httptools
 from multidict import CIMultiDict
 
-_MOST_HEAD_BYTES = 2**16
+_MOST_BYTES_WITHOUT_BODY = 2**16
+"""That a server may send before the body, between its chunks, or after it: more than any head or trailer needs."""
 
 
 class BadReply(ConnectionError):
@@ -30,15 +31,15 @@ class ReplyReader:
         keeps_open: whether the server, once the answer is read, takes another request on the connection.
     """
 
-    __slots__ = ("_beyond", "_body", "_complete", "_head_bytes", "_head_read", "_headers", "_parser", "keeps_open")
+    __slots__ = ("_beyond", "_body", "_complete", "_head_read", "_headers", "_parser", "_without_body", "keeps_open")
 
     def __init__(self) -> None:
         self.keeps_open = False
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._headers: CIMultiDict[str] = CIMultiDict()
         self._body: list[bytes] = []
-        self._head_bytes = 0
-        """Bytes of all that came until the head was read."""
+        self._without_body = 0
+        """Bytes that came since a part of the body did."""
         self._head_read = self._complete = self._beyond = False
 
     def feed(self, data: bytes) -> Reply | None:
@@ -48,8 +49,7 @@ class ReplyReader:
             BadReply: it is none, or goes on after its end.
         """
         assert self._parser is not None
-        if not self._head_read:
-            self._head_bytes += len(data)
+        self._without_body += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as error:
@@ -67,8 +67,8 @@ class ReplyReader:
     def _see_what_came(self) -> None:
         if self._beyond:
             raise BadReply("something follows after the end of the answer")
-        if self._head_bytes > _MOST_HEAD_BYTES and not (self._head_read and self._body):
-            raise BadReply("the head of the answer does not end")
+        if self._without_body > _MOST_BYTES_WITHOUT_BODY:
+            raise BadReply("what surrounds the body of the answer does not end")
         if not self._head_read:
             return
         encoding, transfer = (self._headers.get(f"{what}-Encoding") for what in ("Content", "Transfer"))
@@ -97,6 +97,7 @@ class ReplyReader:
 
     def on_body(self, data: bytes) -> None:
         self._body.append(data)
+        self._without_body = 0
 
     def on_message_complete(self) -> None:
         assert self._parser is not None

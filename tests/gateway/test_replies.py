@@ -110,3 +110,9 @@ def test_an_answer_that_breaks_off_is_none(begun: bytes) -> None:
 def test_what_is_no_answer_is_refused(raw: bytes) -> None:
     with pytest.raises(BadReply):
         read(raw)
+
+
+@pytest.mark.parametrize("lines", [b"X-More: and more\r\n", b"one-line"], ids=["ever more lines", "a line without end"])
+def test_what_follows_the_body_has_a_limit(lines: bytes) -> None:
+    with pytest.raises(BadReply, match="does not end"):
+        read(OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n", *[lines * 512] * 20)
