@@ -38,7 +38,10 @@ class EmbeddedPolicy(TrainablePolicy):
     def __init__(self, folder: str | Path, *, slots: int = 256, threads: int | None = None) -> None:
         self._folder = Path(folder)
         if not (self._folder / "config.json").is_file():
-            raise ConfigError(f"there is no model in {self._folder}; make one with: python -m agentenv_tiny {folder}")
+            raise ConfigError(
+                f"there is no model in {self._folder}; if another run trains it, start that one first; an untrained "
+                f"one is made by: python -m agentenv_tiny {folder}"
+            )
         self.name = f"tiny:{self._folder}"
         self._slots = slots
         self._threads = threads

@@ -124,3 +124,6 @@ def test_a_number_in_a_file_is_a_threshold_and_what_cannot_be_skipped_is_refused
     assert stopping == Alarm(at=0.05, action=AlarmAction.STOP)
     with pytest.raises(ConfigError, match="known only once the update has been made"):
         load_config(AlarmsConfig, None, ["mismatch.at=0.2", "mismatch.action=skip"])
+    for name in ("low_entropy", "fallen_reward"):
+        with pytest.raises(ConfigError, match=f"{name} would leave out every later update too"):
+            load_config(AlarmsConfig, None, [f"{name}.action=skip"])

@@ -63,7 +63,12 @@ class AlarmsConfig(Strict):
     format: str = "format"
     answer: str = "correct"
 
-    _KNOWN_LATE: ClassVar[tuple[str, ...]] = ("mismatch", "bought_format")
+    _CANNOT_BE_SKIPPED: ClassVar[dict[str, str]] = {
+        "mismatch": "is known only once the update has been made",
+        "bought_format": "is known only once the update has been made",
+        "low_entropy": "would leave out every later update too, since the policy stays as it is",
+        "fallen_reward": "would leave out every later update too, since the policy stays as it is",
+    }
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -79,8 +84,8 @@ class AlarmsConfig(Strict):
 
     @pydantic.model_validator(mode="after")
     def _can_be_skipped(self) -> Self:
-        for name in self._KNOWN_LATE:
+        for name, reason in self._CANNOT_BE_SKIPPED.items():
             alarm: Alarm | None = getattr(self, name)
             if alarm is not None and alarm.action is AlarmAction.SKIP:
-                raise ValueError(f"{name} is known only once the update has been made: its action is 'warn' or 'stop'")
+                raise ValueError(f"{name} {reason}: its action is 'warn' or 'stop'")
         return self
