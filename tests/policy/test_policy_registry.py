@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from agentenv import plugins
 from agentenv.errors import ConfigError, MissingExtraError, RegistryError
-from agentenv.policy import registry
 from agentenv.policy.registry import describe_policy, list_policies, make_policy
 
 
@@ -58,15 +58,15 @@ class Plugin:
 def test_a_missing_package_names_the_extra_that_brings_it(
     monkeypatch: pytest.MonkeyPatch, distribution: str, kind: type[Exception], line: str
 ) -> None:
-    monkeypatch.setattr(registry, "entry_points", lambda group: [Plugin(distribution)])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [Plugin(distribution)])
     with pytest.raises(kind, match=line):
         make_policy("broken")
 
 
 def test_a_plugin_that_makes_something_else_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    plugin = EntryPoint("strange", "types:SimpleNamespace", registry.GROUP)
+    plugin = EntryPoint("strange", "types:SimpleNamespace", "agentenv.policies")
     monkeypatch.setattr(EntryPoint, "load", lambda self: lambda argument: 3)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [plugin])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [plugin])
     with pytest.raises(RegistryError, match="made a int, which is no Policy"):
         make_policy("strange")
 
