@@ -29,6 +29,7 @@ NAMES = (
     "row_views",
     "asynchronous",
     "learners",
+    "sandbox_local",
     "core_install",
 )
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import typer
 
 from agentenv.cli.common import err, out, plain, print_json
+
+if TYPE_CHECKING:
+    from agentenv.plugins import Plugins
 
 
 class Kind(StrEnum):
@@ -14,6 +18,7 @@ class Kind(StrEnum):
 
     ENVIRONMENTS = "environments"
     POLICIES = "policies"
+    SANDBOXES = "sandboxes"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,7 +30,7 @@ def list_(
     tag: str | None = typer.Option(None, help="Only environments with this tag."),
     json: bool = typer.Option(False, "--json", help="JSON on standard output."),
 ) -> None:
-    """List the environments, or the policies, that are installed.
+    """List the environments, the policies, or the sandbox backends, that are installed.
 
     Example: agentenv list environments --tag tools
     """
@@ -33,7 +38,13 @@ def list_(
         case Kind.ENVIRONMENTS:
             _environments(tag, json=json)
         case Kind.POLICIES:
-            _policies(json=json)
+            from agentenv.policy.registry import POLICIES
+
+            _plugins(POLICIES, "policy", json=json)
+        case Kind.SANDBOXES:
+            from agentenv.sandbox.registry import BACKENDS
+
+            _plugins(BACKENDS, "sandboxes", json=json)
 
 
 def _environments(tag: str | None, *, json: bool) -> None:
@@ -66,24 +77,23 @@ def _environments(tag: str | None, *, json: bool) -> None:
     err().print(f"[dim]{len(specs)} environments; agentenv describe ID tells more[/dim]")
 
 
-def _policies(*, json: bool) -> None:
+def _plugins(plugins: Plugins, title: str, *, json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
     from agentenv.errors import AgentenvError
-    from agentenv.policy.registry import describe_policy, list_policies
 
     rows = []
-    for name in list_policies():
+    for name in plugins.names():
         try:
-            rows.append({"name": name, "description": describe_policy(name), "problem": None})
+            rows.append({"name": name, "description": plugins.describe(name), "problem": None})
         except AgentenvError as error:
             rows.append({"name": name, "description": "", "problem": str(error)})
     if json:
         print_json(rows)
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("policy")
+    table.add_column(title)
     table.add_column("about", overflow="fold")
     for row in rows:
         about = (

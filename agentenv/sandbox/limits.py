@@ -1,0 +1,117 @@
+"""What a sandbox may use, and what a host can promise to hold it to."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agentenv.errors import ConfigError
+
+MIB = 2**20
+
+
+class Network(StrEnum):
+    """What a sandbox can reach: nothing, or what its host can."""
+
+    NONE = "none"
+    HOST = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What everything inside one sandbox may use.
+
+    Attributes:
+        wall_seconds: of one execution. cpu_seconds: of one execution, all of its processes together.
+        memory_bytes: of all processes and private files together.
+        pids: processes and threads at a time.
+        output_bytes: of one execution's standard output and error together; whoever writes more is stopped.
+        disk_bytes, files: of all private files together: their size, and how many there are, folders included.
+        network: nothing is to be reached unless this says so.
+
+    Example:
+        Limits(wall_seconds=2.0, memory_bytes=64 * MIB)
+
+    Raises:
+        ConfigError: a limit that is not above zero.
+    """
+
+    wall_seconds: float = 10.0
+    cpu_seconds: float = 10.0
+    memory_bytes: int = 512 * MIB
+    pids: int = 64
+    output_bytes: int = MIB
+    disk_bytes: int = 128 * MIB
+    files: int = 10_000
+    network: Network = Network.NONE
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name != "network" and not (0 < value < math.inf):
+                raise ConfigError(f"the sandbox limit {field.name} must be above 0 and finite, got {value!r}")
+
+
+class Isolation(StrEnum):
+    """How well a sandbox is walled off, from best to worst; the record of every result says which.
+
+    `CONTAINER`: namespaces, limits and images of a container engine.
+    `NAMESPACES`: its own users, processes, files, network and hostname in the kernel's namespaces, with system calls
+    filtered.
+    `RESTRICTED`: the host's namespaces; files by Landlock, system calls filtered, limits a process.
+    `NONE`: a plain process of this user, which can do whatever this user can.
+    """
+
+    CONTAINER = "container"
+    NAMESPACES = "namespaces"
+    RESTRICTED = "restricted"
+    NONE = "not isolated"
+
+
+class Promise(StrEnum):
+    """One thing a host may be able to hold a sandbox to."""
+
+    PRIVATE_FILES = "private files"
+    PRIVATE_PROCESSES = "private processes"
+    NO_NETWORK = "no network"
+    UNPRIVILEGED = "unprivileged user"
+    SYSTEM_CALLS = "filtered system calls"
+    FILE_RULES = "file rules (Landlock)"
+    MEMORY = "memory limit"
+    PIDS = "process limit"
+    CPU = "cpu limit"
+    DISK = "disk limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Promises:
+    """What a backend can promise on this host.
+
+    Attributes:
+        isolation: the best level there is. kept: each promise it can keep, with the means.
+        broken: each it cannot, with what is missing.
+    """
+
+    isolation: Isolation
+    kept: dict[Promise, str]
+    broken: dict[Promise, str]
+
+    def demand(self, isolation: Isolation, promises: frozenset[Promise] = frozenset(Promise)) -> None:
+        """Makes sure that a sandbox gets what is asked for.
+
+        Raises:
+            ConfigError: this host cannot promise it; the message says what is missing. Nothing is weakened silently.
+        """
+        order = list(Isolation)
+        if order.index(self.isolation) > order.index(isolation):
+            raise ConfigError(
+                f"this host promises the isolation {self.isolation.value!r} and no better; {isolation.value!r} was "
+                "asked for (see: agentenv sandbox probe)"
+            )
+        missing = [
+            f"{promise.value}: {self.broken[promise]}" for promise in Promise if promise in promises & set(self.broken)
+        ]
+        if missing:
+            raise ConfigError(f"this host cannot promise {'; '.join(missing)} (see: agentenv sandbox probe)")

@@ -1,0 +1,239 @@
+"""Sandboxes on this machine, made by a zygote that runs beside this process."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import itertools
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+from agentenv.errors import ConfigError
+from agentenv.sandbox import Limits, Network, Promises, SandboxBackend, SandboxFailed
+from agentenv_local import wire
+from agentenv_local.channel import Channel
+from agentenv_local.jail.files import HOME
+from agentenv_local.sandbox import Counts, Keeper, LocalSandbox
+
+_START_SECONDS = 60.0
+"""How long the zygote's imports may take."""
+_ANSWER_SECONDS = 20.0
+_END_SECONDS = 10.0
+
+
+class LocalSandboxes(SandboxBackend):
+    """Sandboxes walled off by the kernel's namespaces, each ready before it is asked for.
+
+    Args:
+        limits: of sandboxes that are created without any of their own.
+        preload: modules that are imported once, in the zygote, and are there at once in `run_python` and sessions.
+        warm: how many sandboxes with `limits` wait ready.
+
+    Example:
+        async with LocalSandboxes(preload=["numpy"]) as sandboxes, sandboxes.sandbox() as sandbox:
+            result = await sandbox.run_python("import numpy; print(numpy.ones(3).sum())")
+    """
+
+    name = "local"
+
+    def __init__(self, *, limits: Limits | None = None, preload: Sequence[str] = (), warm: int = 2) -> None:
+        if warm < 0:
+            raise ConfigError(f"warm is how many sandboxes wait ready, got {warm}")
+        self.limits = limits or Limits()
+        self._preload, self._warm = tuple(preload), warm
+        self._process: asyncio.subprocess.Process | None = None
+        self._channel: Channel | None = None
+        self._numbers = itertools.count(1)
+        self._sandboxes: dict[int, LocalSandbox] = {}
+        self._answers: dict[tuple[str, int], asyncio.Future[wire.Message]] = {}
+        self._ready: collections.deque[LocalSandbox] = collections.deque()
+        self._wanted = asyncio.Event()
+        self._filling: asyncio.Task[None] | None = None
+        self._end = "it was not opened"
+
+    @property
+    def pid(self) -> int:
+        """Of the zygote."""
+        if self._process is None:
+            raise SandboxFailed("the local sandboxes are not open")
+        return self._process.pid
+
+    async def probe(self) -> Promises:
+        from agentenv_local.probe import probe
+
+        return await probe()
+
+    async def open(self) -> None:
+        """Starts the zygote.
+
+        Raises:
+            ConfigError: a module cannot be imported beforehand.
+            SandboxFailed: it did not start.
+        """
+        mine, theirs = socket.socketpair()
+        self._channel = Channel(mine, self._heard, self._lost)
+        ready = self._expect("ready", 0)
+        command = [sys.executable, "-I", "-m", "agentenv_local.inside.zygote", str(theirs.fileno()), *self._preload]
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=_environment(),
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+        self._end = ""
+        answer = await self._answer(ready, _START_SECONDS)
+        if "error" in answer:
+            await self.close()
+            raise ConfigError(f"the local sandboxes cannot start: {answer['error']}")
+        self._wanted.set()
+        self._filling = asyncio.get_running_loop().create_task(self._fill(), name="agentenv-local-warm")
+
+    async def create(self, limits: Limits | None = None) -> LocalSandbox:
+        wanted = limits or self.limits
+        if wanted.network is not Network.NONE:
+            raise ConfigError("local sandboxes reach no network; use a backend that can, or Network.NONE")
+        if wanted == self.limits and self._ready:
+            sandbox = self._ready.popleft()
+            self._wanted.set()
+            return sandbox
+        return await self._make(wanted)
+
+    async def close(self) -> None:
+        if self._filling is not None:
+            self._filling.cancel()
+            with contextlib.suppress(asyncio.CancelledError, SandboxFailed):
+                await self._filling
+            self._filling = None
+        self._end = self._end or "it was closed"
+        if self._channel is not None:
+            self._channel.close()
+            self._lost()
+        if self._process is not None and self._process.returncode is None:
+            try:
+                async with asyncio.timeout(_END_SECONDS):
+                    await self._process.wait()
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+
+    async def _fill(self) -> None:
+        """Keeps as many sandboxes ready as are wanted."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while len(self._ready) < self._warm:
+                self._ready.append(await self._make(self.limits))
+
+    async def _make(self, limits: Limits) -> LocalSandbox:
+        number = next(self._numbers)
+        mine, theirs = socket.socketpair()
+        keeper = Keeper(self.create, self._count, self._destroy)
+        message = {
+            "op": "create",
+            "id": number,
+            "memory": limits.memory_bytes,
+            "pids": limits.pids,
+            "disk": limits.disk_bytes,
+            "files": limits.files,
+        }
+        made = self._expect("made", number)
+        sandbox = self._sandboxes[number] = LocalSandbox(number, limits, mine, keeper)
+        try:
+            self._tell(message, (theirs.detach(),))
+            answer = await self._answer(made, _ANSWER_SECONDS)
+            if "error" in answer:
+                raise SandboxFailed(f"no sandbox could be made: {answer['error']}")
+        except BaseException:
+            self._destroy(number)
+            sandbox.gone(Counts())
+            self._sandboxes.pop(number, None)
+            raise
+        return sandbox
+
+    async def _count(self, number: int) -> Counts:
+        counted = self._expect("counted", number)
+        self._tell({"op": "count", "id": number})
+        answer = await self._answer(counted, _ANSWER_SECONDS)
+        return _counts(answer)
+
+    def _destroy(self, number: int) -> None:
+        with contextlib.suppress(SandboxFailed):
+            self._tell({"op": "destroy", "id": number})
+
+    def _tell(self, message: wire.Message, descriptors: Sequence[int] = ()) -> None:
+        try:
+            if self._channel is None:
+                raise BrokenPipeError
+            self._channel.send(message, descriptors)
+        except BrokenPipeError:
+            raise SandboxFailed(f"the zygote of the local sandboxes is gone: {self._end or 'it ended'}") from None
+
+    def _expect(self, what: str, number: int) -> asyncio.Future[wire.Message]:
+        """The future of an answer; several who ask for the same share it."""
+        key = (what, number)
+        future = self._answers.get(key)
+        if future is None or future.done():
+            future = self._answers[key] = asyncio.get_running_loop().create_future()
+        return future
+
+    async def _answer(self, future: asyncio.Future[wire.Message], seconds: float) -> wire.Message:
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(future)
+        except TimeoutError:
+            raise SandboxFailed(f"the zygote of the local sandboxes has not answered for {seconds:g} s") from None
+
+    def _heard(self, message: wire.Message) -> None:
+        match message:
+            case {"ready": _}:
+                self._settle("ready", 0, message)
+            case {"failed": None}:
+                self._settle("ready", 0, message)
+            case {"created": number} | {"failed": number}:
+                self._settle("made", number, message)
+            case {"counted": number}:
+                self._settle("counted", number, message)
+            case {"gone": number}:
+                self._settle("counted", number, message)
+                sandbox = self._sandboxes.pop(number, None)
+                if sandbox is not None:
+                    if sandbox in self._ready:
+                        self._ready.remove(sandbox)
+                        self._wanted.set()
+                    sandbox.gone(_counts(message))
+
+    def _settle(self, what: str, number: int, message: wire.Message) -> None:
+        future = self._answers.pop((what, number), None)
+        if future is not None and not future.done():
+            future.set_result(message)
+
+    def _lost(self) -> None:
+        """The zygote is gone, and every sandbox with it."""
+        self._end = self._end or "it ended"
+        for future in self._answers.values():
+            if not future.done():
+                future.set_result({"error": f"the zygote is gone: {self._end}"})
+        self._answers.clear()
+        self._ready.clear()
+        for sandbox in list(self._sandboxes.values()):
+            sandbox.gone(Counts())
+        self._sandboxes.clear()
+
+
+def _environment() -> dict[str, str]:
+    """All that programs find in theirs: nothing of this process's."""
+    path = f"{os.path.dirname(sys.executable)}:/usr/local/bin:/usr/bin:/bin"
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return {"PATH": path, "HOME": HOME, "TMPDIR": "/tmp", "LANG": "C.UTF-8", "USER": "sandbox", **one_thread}
+
+
+def _counts(message: wire.Message) -> Counts:
+    return Counts(**{name: message.get(name, 0) for name in Counts.__slots__})

@@ -1,0 +1,108 @@
+"""Looks at, and changes to, a sandbox's files, made by a process inside it: what it can be led to is inside as well."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agentenv_local.jail.files import WORK, WRITABLE
+
+_CHUNK = 2**20
+
+
+def do(what: str, arguments: dict[str, Any]) -> int:
+    """Does one thing; 0 where it went well, else 1 and a sentence on standard error."""
+    try:
+        os.chdir(WORK)
+        _WORKS[what](**arguments)
+        sys.stdout.flush()
+    except (OSError, tarfile.TarError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        os.write(2, f"{arguments.get('path', what)}: {reason}".encode())
+        return 1
+    return 0
+
+
+def _read(path: str, limit: int | None) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)  # a pipe must not make it wait
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(0, "it is no file")
+    left = limit if limit is not None else sys.maxsize
+    while left and (data := os.read(descriptor, min(left, _CHUNK))):
+        left -= len(data)
+        _write_all(1, data)
+
+
+def _write(path: str, executable: bool) -> None:
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_NOCTTY, 0o644)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(0, "it is no file")
+    while data := os.read(0, _CHUNK):
+        _write_all(descriptor, data)
+    os.fchmod(descriptor, 0o755 if executable else 0o644)
+
+
+def _list(path: str) -> None:
+    found = []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            details = entry.stat(follow_symlinks=False)
+            kind = "folder" if stat.S_ISDIR(details.st_mode) else "file" if stat.S_ISREG(details.st_mode) else "other"
+            found.append(
+                (os.fsencode(entry.name).decode("utf-8", "replace"), kind, details.st_size if kind == "file" else 0)
+            )
+    _write_all(1, json.dumps(sorted(found)).encode())
+
+
+def _usage() -> None:
+    space = os.statvfs(WORK)
+    used = (space.f_blocks - space.f_bfree) * space.f_frsize
+    _write_all(
+        1, json.dumps([used, space.f_files - space.f_ffree, space.f_bfree * space.f_frsize, space.f_ffree]).encode()
+    )
+
+
+def _pack() -> None:
+    with open(1, "wb", closefd=False) as output, tarfile.open(fileobj=output, mode="w|") as archive:
+        for root in WRITABLE:
+            archive.add(root, filter=_plain)
+
+
+def _unpack() -> None:
+    for root in WRITABLE:
+        for member in Path(root).iterdir():
+            if member.is_dir() and not member.is_symlink():
+                shutil.rmtree(member)
+            else:
+                member.unlink()
+    with open(0, "rb", closefd=False) as source, tarfile.open(fileobj=source, mode="r|") as archive:
+        archive.extractall("/", filter="fully_trusted")  # made by `_pack`; whatever is in it stays in here
+
+
+def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Files, folders and links; what is none of them is of use to processes alone, which a snapshot has none of."""
+    return member if member.isreg() or member.isdir() or member.issym() or member.islnk() else None
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+_WORKS: dict[str, Callable[..., None]] = {
+    "read": _read,
+    "write": _write,
+    "list": _list,
+    "usage": _usage,
+    "pack": _pack,
+    "unpack": _unpack,
+}

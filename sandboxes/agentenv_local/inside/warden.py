@@ -1,0 +1,158 @@
+"""The first process of a sandbox: starts what it is told to, waits for it, and ends it.
+
+It is number 1 in its own process namespace, so no signal from inside ends it and everything inside ends with it. It
+runs nothing itself: each program, and each look at a file, is a child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from agentenv_local import wire
+from agentenv_local.inside import programs
+from agentenv_local.jail import files
+
+
+class Warden:
+    """Serves one sandbox over its socket until the other side is gone."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self._reader = wire.Reader(link)
+        self._runs: dict[int, int] = {}
+        """Number of the run by process."""
+
+    def serve(self) -> None:
+        woken, wake = os.pipe()
+        os.set_blocking(wake, False)
+        os.set_blocking(woken, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._link, selectors.EVENT_READ)
+            selector.register(woken, selectors.EVENT_READ)
+            while not self._reader.ended:
+                for key, _ in selector.select():
+                    if key.fileobj is self._link:
+                        self._obey()
+                    else:
+                        with contextlib.suppress(BlockingIOError):
+                            os.read(woken, 4096)
+                self._reap()
+
+    def _obey(self) -> None:
+        for message, descriptors in self._reader.receive():
+            match message["op"]:
+                case "run":
+                    self._run(message, descriptors)
+                case "signal":
+                    self._signal(message)
+
+    def _run(self, message: dict[str, Any], descriptors: tuple[int, ...]) -> None:
+        number = message["id"]
+        try:
+            pid = os.fork()
+        except OSError as error:
+            wire.send(self._link, {"refused": number, "error": error.strerror, "errno": error.errno})
+        else:
+            if pid == 0:
+                _become(lambda: programs.play(message, descriptors))
+            self._runs[pid] = number
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _signal(self, message: dict[str, Any]) -> None:
+        """To the group of a process or of a run, or to everything there is."""
+        if (pid := message.get("pid")) is not None:
+            with contextlib.suppress(OSError):
+                os.killpg(pid, message["signal"])
+            return
+        number = message.get("id")
+        if number is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGKILL)
+            self._reap(options=0)
+            wire.send(self._link, {"quiet": True})
+            return
+        for pid, run in list(self._runs.items()):
+            if run == number:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, message["signal"])
+                if message["signal"] == signal.SIGKILL:
+                    self._end_strays(pid)
+
+    def _end_strays(self, leader: int) -> None:
+        """Ends what has left the group of a run: its session's members and whoever was left to this process.
+
+        Whoever is caught between two looks is seen by the next; whoever keeps forking meets the limit on processes.
+        """
+        for _ in range(100):
+            found = [pid for pid in _strays(leader) if pid not in self._runs]
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._reap()
+            if not found:
+                return
+
+    def _reap(self, options: int = os.WNOHANG) -> None:
+        """Buries the dead and tells of those that were runs; with other options waits until nobody is left."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, options)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            number = self._runs.pop(pid, None)
+            if number is not None:
+                ended = {
+                    "ended": number,
+                    "code": os.waitstatus_to_exitcode(status),
+                    "cpu": usage.ru_utime + usage.ru_stime,
+                    "peak": usage.ru_maxrss * 1024,
+                    "full": _is_full(),
+                }
+                with contextlib.suppress(OSError):
+                    wire.send(self._link, ended)
+
+
+def _become(play: Callable[[], NoReturn]) -> NoReturn:
+    """In a child: lets go of what is the warden's, and plays a program. Never returns."""
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        play()
+    finally:
+        os._exit(127)
+
+
+def _is_full() -> bool:
+    """Whether there is no room left for private files."""
+    space = os.statvfs(files.WORK)
+    return space.f_bavail == 0 or space.f_favail == 0
+
+
+def _strays(leader: int) -> list[int]:
+    """Processes of a session, and those whose parent is the warden."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or name == "1":
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue
+        state, parent, _, session = fields[0], int(fields[1]), int(fields[2]), int(fields[3])
+        if state != b"Z" and (session == leader or parent == 1):
+            found.append(int(name))
+    return found

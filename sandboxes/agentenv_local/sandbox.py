@@ -1,0 +1,394 @@
+"""One local sandbox, seen from this side."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import itertools
+import json
+import math
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from agentenv.errors import ConfigError
+from agentenv.sandbox import (
+    Cause,
+    Entry,
+    EntryKind,
+    ExecResult,
+    Isolation,
+    Limits,
+    OnOutput,
+    Output,
+    PythonSession,
+    Sandbox,
+    SandboxFailed,
+    SandboxFileError,
+    Snapshot,
+    Stats,
+    Stream,
+    Usage,
+)
+from agentenv_local import wire
+from agentenv_local.channel import Channel
+from agentenv_local.execution import Ended, Pipes
+from agentenv_local.jail.files import WORK
+
+_GRACE_SECONDS = 2.0
+"""How long the warden may take to end what it was told to; then the whole sandbox is ended from outside."""
+_CPU_LOOK_SECONDS = 0.1
+_DESCRIPTORS = 256
+_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+
+_MESSAGES = {
+    Cause.WALL: "took longer than {limits.wall_seconds:g} s",
+    Cause.CPU: "used more than {limits.cpu_seconds:g} s of CPU",
+    Cause.OOM: "needed more than {limits.memory_bytes:,} bytes of memory",
+    Cause.PIDS: "wanted more than {limits.pids} processes and threads",
+    Cause.OUTPUT: "wrote more than {limits.output_bytes:,} bytes",
+    Cause.DISK: "filled the {limits.disk_bytes:,} bytes or {limits.files:,} files there is room for",
+    Cause.KILLED: "was ended on request",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the kernel has counted for all of a sandbox (`agentenv_local.jail.cgroups.Counted`)."""
+
+    memory_bytes: int = 0
+    peak_memory_bytes: int = 0
+    out_of_memory: int = 0
+    pids: int = 0
+    refused_pids: int = 0
+    cpu_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Run:
+    """An execution under way: the future of its end, and why it was stopped, if it was."""
+
+    number: int
+    ended: asyncio.Future[Ended]
+    stopped: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """What a sandbox asks of the backend that made it: another like it, what the kernel counts, and its end."""
+
+    create: Callable[[Limits], Awaitable[LocalSandbox]]
+    count: Callable[[int], Awaitable[Counts]]
+    destroy: Callable[[int], None]
+
+
+class LocalSandbox(Sandbox):
+    """A sandbox of namespaces on this machine. Made by `LocalSandboxes`."""
+
+    isolation = Isolation.NAMESPACES
+
+    def __init__(self, number: int, limits: Limits, link: socket.socket, keeper: Keeper) -> None:
+        self.number = number
+        self.id = f"local-{os.getpid()}-{number}"
+        self.limits = limits
+        self._keeper = keeper
+        self._channel = Channel(link, self._heard, self._lost)
+        self.numbers = itertools.count(1)
+        self._runs: dict[int, Run] = {}
+        self._seen = Counts()
+        self._gone, self._quiet = asyncio.Event(), asyncio.Event()
+        self._end: str | None = None
+
+    # What a user calls.
+
+    async def exec(
+        self,
+        command: Sequence[str] | str,
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        wall_seconds: float | None = None,
+        on_output: OnOutput | None = None,
+    ) -> ExecResult:
+        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else [str(part) for part in command]
+        if not argv:
+            raise ConfigError("a command needs at least the name of a program")
+        message = {"kind": "command", "argv": argv, "env": dict(env or {}), "cwd": cwd or WORK}
+        return await self._execute(message, stdin, wall_seconds, on_output)
+
+    async def run_python(
+        self,
+        code: str,
+        *,
+        stdin: bytes = b"",
+        seed: int | None = None,
+        wall_seconds: float | None = None,
+        on_output: OnOutput | None = None,
+    ) -> ExecResult:
+        return await self._execute({"kind": "python", "code": code, "seed": seed}, stdin, wall_seconds, on_output)
+
+    async def python(self) -> PythonSession:
+        from agentenv_local.session import LocalSession
+
+        return await LocalSession.start(self)
+
+    async def read(self, path: str, *, limit: int | None = None) -> bytes:
+        result = await self._files("read", {"path": path, "limit": limit})
+        return result.stdout.data
+
+    async def write(self, path: str, data: bytes, *, executable: bool = False) -> None:
+        await self._files("write", {"path": path, "executable": executable}, stdin=data)
+
+    async def list(self, path: str = ".") -> list[Entry]:
+        result = await self._files("list", {"path": path})
+        return [Entry(name, EntryKind(kind), size) for name, kind, size in json.loads(result.stdout.data)]
+
+    async def snapshot(self) -> Snapshot:
+        return Snapshot((await self._files("pack", {})).stdout.data)
+
+    async def restore(self, snapshot: Snapshot) -> None:
+        await self._files("unpack", {}, stdin=snapshot.archive)
+
+    async def fork(self) -> LocalSandbox:
+        snapshot = await self.snapshot()
+        other = await self._keeper.create(self.limits)
+        try:
+            await other.restore(snapshot)
+        except BaseException:
+            await other.close()
+            raise
+        return other
+
+    async def stats(self) -> Stats:
+        counts = await self._keeper.count(self.number)
+        used, files, _, _ = json.loads((await self._files("usage", {})).stdout.data)
+        return Stats(counts.memory_bytes, max(counts.pids - 1, 0), counts.cpu_seconds, used, files)
+
+    async def kill(self) -> None:
+        for run in self._runs.values():
+            run.stopped = run.stopped or Cause.KILLED
+        self._quiet.clear()
+        self._tell({"op": "signal"})
+        try:
+            async with asyncio.timeout(_GRACE_SECONDS):
+                await self._quiet.wait()
+        except TimeoutError:
+            self._keeper.destroy(self.number)
+            raise SandboxFailed(f"the sandbox {self.id} cannot end its processes, and is ended itself") from None
+
+    async def close(self) -> None:
+        self._end = self._end or "it was closed"
+        self._channel.close()
+        try:
+            async with asyncio.timeout(_GRACE_SECONDS):
+                await self._gone.wait()
+        except TimeoutError:
+            self._keeper.destroy(self.number)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GRACE_SECONDS):
+                    await self._gone.wait()
+
+    # What the session and the backend call.
+
+    def start(self, number: int, message: wire.Message, descriptors: Sequence[int]) -> Run:
+        """Starts a program on descriptors that are the sandbox's from now on.
+
+        Raises:
+            SandboxFailed: the sandbox is gone.
+        """
+        run = Run(number, asyncio.get_running_loop().create_future())
+        try:
+            told = {"op": "run", "id": number, "limits": self._limits(message["kind"] != "session"), **message}
+            self._channel.send(told, descriptors)
+        except BrokenPipeError:
+            raise self._failure() from None
+        self._runs[number] = run
+        return run
+
+    def forget(self, number: int) -> None:
+        """An execution is over for whoever waited; if it is not in truth, it is ended."""
+        run = self._runs.pop(number, None)
+        if run is not None and not run.ended.done():
+            self.signal(number, signal.SIGKILL)
+
+    def signal(self, number: int, sign: int) -> None:
+        """Sends a signal to all of an execution's processes."""
+        self._tell({"op": "signal", "id": number, "signal": sign})
+
+    def signal_process(self, pid: int, sign: int) -> None:
+        """Sends a signal to the group of a process, by its number inside."""
+        self._tell({"op": "signal", "pid": pid, "signal": sign})
+
+    def gone(self, counts: Counts) -> None:
+        """The zygote says that the sandbox has ended, and with it everything inside."""
+        out_of_memory = counts.out_of_memory > self._seen.out_of_memory
+        self._end = self._end or ("its memory ran out" if out_of_memory else "its first process ended")
+        self._gone.set()
+        self._quiet.set()
+        self._channel.close()
+        for run in list(self._runs.values()):
+            if out_of_memory:
+                run.stopped = run.stopped or Cause.OOM
+            if not run.ended.done():
+                run.ended.set_result(Ended(None))
+
+    async def explain(self, ended: Ended, stopped: Cause | None) -> Cause:
+        """Why an execution ended.
+
+        Raises:
+            SandboxFailed: it was the sandbox that ended.
+        """
+        if stopped is not None:
+            return stopped
+        if ended.code == 0:
+            return Cause.OK
+        if ended.refusal:
+            return Cause.PIDS
+        if ended.code is None:
+            raise self._failure()
+        if ended.code == -signal.SIGXCPU or (
+            ended.code == -signal.SIGKILL and ended.cpu_seconds >= self.limits.cpu_seconds
+        ):
+            return Cause.CPU
+        before, self._seen = self._seen, await self._keeper.count(self.number)
+        if self._seen.out_of_memory > before.out_of_memory:
+            return Cause.OOM
+        if self._seen.refused_pids > before.refused_pids:
+            return Cause.PIDS
+        return Cause.DISK if ended.full else Cause.PROGRAM_ERROR
+
+    def describe(self, cause: Cause) -> str:
+        """A sentence on a cause for people."""
+        return _MESSAGES.get(cause, "").format(limits=self.limits)
+
+    # Inside.
+
+    async def _files(self, what: str, arguments: dict[str, object], stdin: bytes = b"") -> ExecResult:
+        message = {"kind": "files", "what": what, "arguments": arguments}
+        room = 2 * self.limits.disk_bytes + 2**20
+        result = await self._execute(message, stdin, None, None, output_bytes=room)
+        if not result.ok:
+            raise SandboxFileError(result.stderr.text or f"{what} {result.message}")
+        return result
+
+    async def _execute(
+        self,
+        message: wire.Message,
+        stdin: bytes,
+        wall_seconds: float | None,
+        on_output: OnOutput | None,
+        output_bytes: int | None = None,
+    ) -> ExecResult:
+        """Runs one program to its end, with every limit watched."""
+        began = time.perf_counter()
+        number = next(self.numbers)
+        pipes = Pipes(output_bytes or self.limits.output_bytes, on_output, lambda: self._stop(number, Cause.OUTPUT))
+        try:
+            run = self.start(number, message, (_input(stdin), *pipes.hand_over()))
+            async with self._watched(run, min(wall_seconds or math.inf, self.limits.wall_seconds)):
+                ended = await run.ended
+            pipes.drain()
+        finally:
+            pipes.close()
+            self.forget(number)
+        cause = await self.explain(ended, run.stopped)
+        usage = Usage(time.perf_counter() - began, ended.cpu_seconds, ended.peak_memory_bytes)
+        out, err = (pipes.output(stream) for stream in Stream)
+        return ExecResult(cause, ended.code, out, err, usage, self.isolation, self.describe(cause))
+
+    @contextlib.asynccontextmanager
+    async def _watched(self, run: Run, wall_seconds: float) -> AsyncIterator[None]:
+        """Stops an execution that goes on for too long, or computes for too long."""
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(wall_seconds, self._stop, run.number, Cause.WALL)
+        soonest = self.limits.cpu_seconds / (os.cpu_count() or 1)
+        look = loop.create_task(self._watch_cpu(run, soonest)) if soonest < wall_seconds else None
+        try:
+            yield
+        finally:
+            timer.cancel()
+            if look is not None:
+                look.cancel()
+                await asyncio.wait([look])
+
+    async def _watch_cpu(self, run: Run, soonest: float) -> None:
+        """Nobody can have used up the time of the processors before `soonest`; from then on it is looked at."""
+        await asyncio.sleep(min(_CPU_LOOK_SECONDS, soonest))
+        before, pause = await self._cpu_seconds(), soonest - _CPU_LOOK_SECONDS
+        while await self._cpu_seconds() - before < self.limits.cpu_seconds:
+            await asyncio.sleep(max(pause, _CPU_LOOK_SECONDS))
+            pause = 0.0
+        self._stop(run.number, Cause.CPU)
+
+    async def _cpu_seconds(self) -> float:
+        """Of all processes so far; 0 where the sandbox is gone, which others notice."""
+        try:
+            return (await self._keeper.count(self.number)).cpu_seconds
+        except SandboxFailed:
+            return 0.0
+
+    def _stop(self, number: int, cause: Cause) -> None:
+        """Ends an execution; if its warden does not, the sandbox."""
+        run = self._runs.get(number)
+        if run is None or run.stopped is not None:
+            return
+        run.stopped = cause
+        self._tell({"op": "signal", "id": number, "signal": signal.SIGKILL})
+        asyncio.get_running_loop().call_later(_GRACE_SECONDS, self._give_up, number)
+
+    def _give_up(self, number: int) -> None:
+        if number in self._runs:
+            self._keeper.destroy(self.number)
+
+    def _limits(self, ends: bool) -> dict[str, int | None]:
+        """What one process may use. A session's processor time is that of many executions."""
+        return {
+            "cpu": math.ceil(self.limits.cpu_seconds) if ends else None,
+            "disk": self.limits.disk_bytes,
+            "descriptors": _DESCRIPTORS,
+        }
+
+    def _tell(self, message: wire.Message) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self._channel.send(message)
+
+    def _heard(self, message: wire.Message) -> None:
+        if "quiet" in message:
+            self._quiet.set()
+            return
+        run = self._runs.get(message["refused"] if "refused" in message else message["ended"])
+        if run is None or run.ended.done():
+            return
+        if "refused" in message:
+            run.ended.set_result(Ended(None, refusal=message["error"]))
+        else:
+            run.ended.set_result(Ended(message["code"], message["cpu"], message["peak"], full=message["full"]))
+
+    def _lost(self) -> None:
+        """The warden closed its socket: it is ending, and the zygote will say so."""
+
+    def _failure(self) -> SandboxFailed:
+        nothing = ExecResult(Cause.INFRA, None, Output(), Output(), Usage(), self.isolation, self._end or "")
+        return SandboxFailed(f"the sandbox {self.id} is gone: {self._end or 'its first process ended'}", nothing)
+
+
+def _input(data: bytes) -> int:
+    """A descriptor to read these bytes from; nobody can change them."""
+    if not data:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.memfd_create("input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

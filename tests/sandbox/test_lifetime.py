@@ -1,0 +1,125 @@
+"""Nothing is left behind: after close, when the zygote dies, and after `kill -9` of whoever made the sandboxes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agentenv.errors import ConfigError
+from agentenv.sandbox import Limits, SandboxFailed
+from agentenv_local import LocalSandboxes
+from agentenv_local.jail import cgroups
+
+PARENT = """
+import asyncio, os, sys
+from agentenv_local import LocalSandboxes
+
+async def main():
+    sandboxes = LocalSandboxes(warm=2)
+    await sandboxes.open()
+    sandbox = await sandboxes.create()
+    await sandbox.exec("sleep 1000 & setsid sleep 1000 &")
+    await sandbox.python()
+    print(sandboxes.pid, flush=True)
+    await sandbox.exec("sleep 1000", wall_seconds=600)
+
+asyncio.run(main())
+"""
+
+
+def children(pid: int) -> set[int]:
+    """All processes below this one."""
+    try:
+        direct = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return set()
+    return {int(child) for child in direct}.union(*(children(int(child)) for child in direct))
+
+
+def groups() -> set[Path]:
+    return {group for parent in cgroups.find().parents for group in parent.glob("agentenv-*")}
+
+
+async def gone(pids: set[int], before: set[Path]) -> None:
+    """Waits until no process of these lives and no group is left that was not there before."""
+    async with asyncio.timeout(20):
+        while any(cgroups.started(pid) for pid in pids) or groups() - before:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.02)
+
+
+async def test_closing_leaves_nothing() -> None:
+    before = groups()
+    async with LocalSandboxes(warm=2) as sandboxes:
+        sandbox = await sandboxes.create()
+        await sandbox.exec("sleep 1000 & setsid sleep 1000 &")
+        zygote = sandboxes.pid
+        processes = children(zygote) | {zygote}
+        assert len(processes) >= 4
+    await gone(processes, before)
+
+
+async def test_killing_the_client_leaves_nothing() -> None:
+    before = groups()
+    client = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, stdout=subprocess.PIPE)
+    assert client.stdout is not None
+    zygote = int(await client.stdout.readline())
+    processes = children(zygote) | {zygote}
+    assert len(processes) >= 6
+    client.kill()
+    await client.wait()
+    await gone(processes, before)
+
+
+async def test_a_zygote_that_dies_takes_its_sandboxes_along_and_is_no_programs_failure() -> None:
+    sandboxes = LocalSandboxes(warm=0)
+    await sandboxes.open()
+    sandbox = await sandboxes.create()
+    processes = children(sandboxes.pid)
+    running = asyncio.create_task(sandbox.exec("sleep 1000", wall_seconds=600))
+    while not (await sandbox.exec("pgrep sleep")).ok:
+        pass
+    dead = sandboxes.pid
+    os.kill(dead, signal.SIGKILL)
+    with pytest.raises(SandboxFailed):
+        await running
+    with pytest.raises(SandboxFailed):
+        await sandboxes.create()
+    await sandboxes.close()
+    await gone(processes, groups())
+    async with LocalSandboxes(warm=0):  # whoever comes next clears away what the dead one could not
+        assert not [
+            group for group in groups() if str(os.getpid()) not in group.name and f"-{sandboxes.pid}-" in group.name
+        ]
+
+
+async def test_many_sandboxes_leave_no_descriptor_and_no_process() -> None:
+    async with LocalSandboxes(warm=1, limits=Limits(files=100)) as sandboxes:
+        for _ in range(3):
+            async with sandboxes.sandbox() as sandbox:
+                await sandbox.run_python("print(1)")
+        held = len(os.listdir("/proc/self/fd"))
+        for _ in range(30):
+            async with sandboxes.sandbox() as sandbox:
+                await sandbox.run_python("print(1)")
+                async with await sandbox.python() as session:
+                    await session.run("1")
+        assert abs(len(os.listdir("/proc/self/fd")) - held) <= 1  # the one being warmed has a socket
+        assert len(children(sandboxes.pid)) <= 2
+
+
+async def test_a_module_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match="no_such_module"):
+        async with LocalSandboxes(preload=["no_such_module"]):
+            pass
+
+
+async def test_what_is_imported_beforehand_is_there_at_once() -> None:
+    async with LocalSandboxes(preload=["decimal"], warm=0) as sandboxes, sandboxes.sandbox() as sandbox:
+        result = await sandbox.run_python("import sys; print('decimal' in sys.modules, 'agentenv' in sys.modules)")
+        assert result.stdout.text == "True False\n"

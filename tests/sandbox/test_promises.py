@@ -1,0 +1,76 @@
+"""A host says what it can promise, and asking for more is an error, never a weaker sandbox."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from agentenv.cli import run
+from agentenv.errors import ConfigError, RegistryError
+from agentenv.sandbox import Isolation, Limits, Network, Promise, Promises
+from agentenv.sandbox.registry import list_backends, make_backend
+from agentenv_local import LocalSandboxes
+from agentenv_local.jail import landlock, syscalls
+from tests.conftest import require
+
+
+async def test_this_host_promises_everything_or_says_what_is_missing() -> None:
+    promises = await LocalSandboxes().probe()
+    assert set(promises.kept) | set(promises.broken) == set(Promise)
+    assert not set(promises.kept) & set(promises.broken)
+    assert promises.isolation is Isolation.NAMESPACES
+    assert (Promise.FILE_RULES in promises.kept) == (landlock.version() > 0)
+
+
+def test_less_than_was_asked_for_is_an_error_that_says_what_is_missing() -> None:
+    host = Promises(Isolation.RESTRICTED, {Promise.CPU: "so"}, {Promise.MEMORY: "no control groups"})
+    host.demand(Isolation.RESTRICTED, frozenset({Promise.CPU}))
+    with pytest.raises(ConfigError, match="promises the isolation 'restricted' and no better; 'namespaces' was asked"):
+        host.demand(Isolation.NAMESPACES, frozenset())
+    with pytest.raises(ConfigError, match="cannot promise memory limit: no control groups"):
+        host.demand(Isolation.NONE, frozenset({Promise.CPU, Promise.MEMORY}))
+
+
+async def test_a_network_is_refused_rather_than_left_out() -> None:
+    async with LocalSandboxes(warm=0) as sandboxes:
+        with pytest.raises(ConfigError, match="reach no network"):
+            await sandboxes.create(Limits(network=Network.HOST))
+
+
+def test_backends_have_names() -> None:
+    assert "local" in list_backends()
+    assert isinstance(make_backend("local", warm=1), LocalSandboxes)
+    with pytest.raises(RegistryError, match=r"no sandbox backend 'locl'\. Did you mean 'local'"):
+        make_backend("locl")
+    with pytest.raises(ConfigError, match="no option 'wram'"):
+        make_backend("local", wram=1)
+
+
+def test_the_command_prints_a_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["sandbox", "probe"]) == 0
+    printed = capsys.readouterr()
+    assert re.search(r"no network +kept +a network namespace", printed.out)
+    assert run(["sandbox", "probe", "local", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["isolation"] == "namespaces"
+    assert run(["list", "sandboxes"]) == 0
+    assert "local" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("machine", "headers"),
+    [
+        ("x86_64", "/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
+        ("aarch64", "/usr/include/asm-generic/unistd.h"),
+    ],
+)
+def test_system_calls_have_the_kernels_numbers(machine: str, headers: str) -> None:
+    require(Path(headers).exists(), f"the kernel's headers at {headers}")
+    text = Path(headers).read_text()
+    numbers = {name: int(number) for name, number in re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", text)}
+    for table in (syscalls.REFUSED[machine], syscalls.LOOKED_INTO[machine]):
+        known = {name: number for name, number in table.items() if name in numbers}
+        assert known == {name: numbers[name] for name in known}
+        assert len(known) >= len(table) - 2  # the headers may be older than the newest calls
