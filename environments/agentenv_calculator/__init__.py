@@ -9,7 +9,7 @@ SPECS = (
         id="calculator-v0",
         entry_point="agentenv_calculator.env:Calculator",
         description="Work out a chain of operations, one calculator call each, and answer with the number.",
-        max_turns=10,
+        max_turns=11,
         tags=("tools", "multi-turn", "procedural"),
     ),
 )

@@ -16,8 +16,8 @@ from agentenv.tasks import ProceduralTasks, Task, TaskSet
 from agentenv.tools import tool
 from agentenv_calculator.problems import Chain, evaluate
 
-MAX_LEVEL = 9
-"""The registered turn limit of ten leaves room for nine calls and an answer."""
+MAX_LEVEL = 10
+"""The registered turn limit of eleven leaves room for ten calls and an answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def test_a_task_is_worded_from_left_to_right_with_its_value_as_answer() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(level=st.integers(1, 9), seed=st.integers(0, 2**31))
+@given(level=st.integers(1, 10), seed=st.integers(0, 2**31))
 async def test_the_oracle_earns_full_marks_at_every_level_within_the_turn_limit(level: int, seed: int) -> None:
     played = await play_oracle(agentenv.make("calculator-v0", level=level), seed=seed)
     assert played.total == 1.0
@@ -146,7 +146,7 @@ async def test_a_refused_expression_is_an_observation_and_counted() -> None:
 
 async def test_too_many_turns_truncate_and_earn_nothing() -> None:
     played = await play(agentenv.make("calculator-v0"), [calculate("1+1")] * 12, CHAIN)
-    assert len(played.steps) == 10
+    assert len(played.steps) == 11
     assert (played.last.terminated, played.last.truncated, played.total) == (False, True, 0.0)
 
 
@@ -257,7 +257,7 @@ def test_progress_is_a_share_that_leaves_something_for_the_answer(progress: floa
         Calculator(progress=progress)
 
 
-@pytest.mark.parametrize("level", [0, 10, (2, 1), (0, 3), (1, 10)])
+@pytest.mark.parametrize("level", [0, 11, (2, 1), (0, 3), (1, 11)])
 def test_a_level_that_makes_no_sense_is_refused(level: int | tuple[int, int]) -> None:
     with pytest.raises(ConfigError, match="level"):
         Calculator(level=level)
