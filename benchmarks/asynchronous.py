@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.result import ROOT, Result, Table
 
 UPDATES = 96
-STALENESS = 4
+STALENESS = 2
 MEDIAN_S = 0.08
 WALL_TARGET, BUBBLE_TARGET, REWARD_WITHIN = 2.5, 0.05, 0.02
 
@@ -57,7 +57,7 @@ max_tokens = 40
 max_turns = 4
 checkpoint_every = 1000
 [loss]
-proximal = "recomputed"
+proximal = "log_linear"
 correction = {{ kind = "token", cap = 2.0 }}
 [learner]
 lr = 3e-4
