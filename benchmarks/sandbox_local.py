@@ -2,7 +2,8 @@
 
 They take turns, call by call. A plain process starts an interpreter each time and is free to do whatever its user can.
 A local sandbox was walled off before the code came, and its interpreter is forked from one that has imported what is
-wanted. "used once" is what a grader does: a sandbox taken from the ready ones and thrown away after a single execution.
+wanted; the program with numpy and sympy does little, so that it is the imports that are compared. "used once" is what a
+grader does: a sandbox taken from the ready ones, and thrown away, whole, after a single execution.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from benchmarks.result import Result, Table, milliseconds
 
 CALLS = 100
 SIDE_BY_SIDE = 8
-MATHEMATICS = "import numpy, sympy; x = sympy.Symbol('x'); print(sympy.expand((x + 1) ** 3), numpy.ones(3).sum())"
+MATHEMATICS = "import numpy, sympy; print(sympy.Integer(6) * 7, numpy.ones(3).sum())"
 SLEEPERS = 64
 LATENCY_TARGET, THROUGHPUT_TARGET, SLEEP_TARGET, FORK_TARGET = 0.5, 20.0, 1.5, 0.02
 
@@ -112,7 +113,7 @@ async def _plain(code: str) -> None:
 
 async def _checked(sandbox: Sandbox) -> None:
     result = await sandbox.run_python(MATHEMATICS)
-    assert result.stdout.text == "x**3 + 3*x**2 + 3*x + 1 3.0\n", result
+    assert result.stdout.text == "42 3.0\n", result
 
 
 async def _rate(call: Callable[[], Awaitable[None]], count: int) -> float:

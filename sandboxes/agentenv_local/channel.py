@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -51,6 +52,12 @@ class Channel:
         self._waiting.append(_Sending(memoryview(wire.encoded(message, len(descriptors))), tuple(descriptors)))
         if len(self._waiting) == 1 and not self._send_first():
             self._loop.add_writer(self._link, self._write)
+
+    def finish(self) -> None:
+        """Says that nothing more will come. The other side ends in its own time, and `on_end` tells when it has."""
+        if not self.closed:
+            with contextlib.suppress(OSError):
+                self._link.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Lets go of the socket; the other side notices. `on_end` is not called."""

@@ -100,7 +100,7 @@ class LocalSandbox(Sandbox):
         self.numbers = itertools.count(1)
         self._runs: dict[int, Run] = {}
         self._seen = Counts()
-        self._gone, self._quiet = asyncio.Event(), asyncio.Event()
+        self._ended, self._quiet = asyncio.Event(), asyncio.Event()
         self._end: str | None = None
 
     # What a user calls.
@@ -170,8 +170,7 @@ class LocalSandbox(Sandbox):
         return Stats(counts.memory_bytes, max(counts.pids - 1, 0), counts.cpu_seconds, used, files)
 
     async def kill(self) -> None:
-        for run in self._runs.values():
-            run.stopped = run.stopped or Cause.KILLED
+        self._note_killed()
         self._quiet.clear()
         self._tell({"op": "signal"})
         try:
@@ -183,15 +182,25 @@ class LocalSandbox(Sandbox):
 
     async def close(self) -> None:
         self._end = self._end or "it was closed"
+        self._note_killed()
+        self._channel.finish()  # the warden ends everybody, and then itself
+        if not await self._ends():
+            self._keeper.destroy(self.number)
+            await self._ends()
         self._channel.close()
+
+    def _note_killed(self) -> None:
+        for run in self._runs.values():
+            run.stopped = run.stopped or Cause.KILLED
+
+    async def _ends(self) -> bool:
+        """Waits until every process inside has ended; whether they have, in time."""
         try:
             async with asyncio.timeout(_GRACE_SECONDS):
-                await self._gone.wait()
+                await self._ended.wait()
         except TimeoutError:
-            self._keeper.destroy(self.number)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_GRACE_SECONDS):
-                    await self._gone.wait()
+            return False
+        return True
 
     # What the session and the backend call.
 
@@ -201,6 +210,10 @@ class LocalSandbox(Sandbox):
         Raises:
             SandboxFailed: the sandbox is gone.
         """
+        if self._end is not None:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise self._failure()
         run = Run(number, asyncio.get_running_loop().create_future())
         try:
             told = {"op": "run", "id": number, "limits": self._limits(message["kind"] != "session"), **message}
@@ -228,7 +241,7 @@ class LocalSandbox(Sandbox):
         """The zygote says that the sandbox has ended, and with it everything inside."""
         out_of_memory = counts.out_of_memory > self._seen.out_of_memory
         self._end = self._end or ("its memory ran out" if out_of_memory else "its first process ended")
-        self._gone.set()
+        self._ended.set()
         self._quiet.set()
         self._channel.close()
         for run in list(self._runs.values()):
@@ -361,16 +374,21 @@ class LocalSandbox(Sandbox):
         if "quiet" in message:
             self._quiet.set()
             return
-        run = self._runs.get(message["refused"] if "refused" in message else message["ended"])
+        how = next(way for way in ("ended", "refused", "broken") if way in message)
+        run = self._runs.get(message[how])
         if run is None or run.ended.done():
             return
-        if "refused" in message:
+        if how == "refused":
             run.ended.set_result(Ended(None, refusal=message["error"]))
+        elif how == "broken":
+            self._end = self._end or f"a program could not be begun: {message['error']}"
+            run.ended.set_result(Ended(None))
         else:
             run.ended.set_result(Ended(message["code"], message["cpu"], message["peak"], full=message["full"]))
 
     def _lost(self) -> None:
-        """The warden closed its socket: it is ending, and the zygote will say so."""
+        """The warden has ended everybody and itself, or was ended: the zygote will tell the runs how."""
+        self._ended.set()
 
     def _failure(self) -> SandboxFailed:
         nothing = ExecResult(Cause.INFRA, None, Output(), Output(), Usage(), self.isolation, self._end or "")

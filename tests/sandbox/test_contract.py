@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 
 import pytest
 
@@ -19,6 +20,7 @@ from agentenv.sandbox import (
     SandboxFileError,
     Stream,
 )
+from agentenv_local.sandbox import LocalSandbox
 
 
 def said(result: ExecResult) -> tuple[Cause, int | None, str]:
@@ -168,6 +170,15 @@ async def test_killing_a_sandbox_ends_what_runs_in_it_and_nothing_else(sandbox: 
     assert (await sandbox.exec("true")).ok
 
 
+async def test_closing_a_sandbox_ends_what_runs_in_it(sandboxes: SandboxBackend) -> None:
+    sandbox = await sandboxes.create()
+    running = asyncio.create_task(sandbox.exec("sleep 60"))
+    while not (await sandbox.exec("pgrep sleep")).ok:
+        pass
+    await sandbox.close()
+    assert (await running).cause is Cause.KILLED
+
+
 async def test_whoever_stops_waiting_ends_the_execution(sandbox: Sandbox) -> None:
     running = asyncio.create_task(sandbox.exec("sleep 60"))
     while not (await sandbox.exec("pgrep sleep")).ok:
@@ -231,6 +242,16 @@ async def test_a_sandbox_says_what_it_uses(sandbox: Sandbox) -> None:
     assert 1_000_000 <= stats.disk_bytes < 1_100_000
     assert stats.memory_bytes is not None
     assert stats.memory_bytes > 1_000_000
+
+
+async def test_a_program_that_cannot_be_begun_is_no_programs_failure(sandbox: LocalSandbox) -> None:
+    """The host's own limit is lower than the one asked for: nothing was run that could have failed."""
+    number = next(sandbox.numbers)
+    nowhere = [os.open(os.devnull, os.O_RDWR) for _ in range(3)]
+    limits = {"cpu": 1, "disk": 1, "descriptors": 10**9}
+    run = sandbox.start(number, {"kind": "python", "code": "", "seed": None, "limits": limits}, nowhere)
+    with pytest.raises(SandboxFailed, match="a program could not be begun"):
+        await sandbox.explain(await run.ended, run.stopped)
 
 
 async def test_a_closed_sandbox_is_no_failure_of_a_program(sandboxes: SandboxBackend) -> None:

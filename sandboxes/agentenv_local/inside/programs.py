@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import io
@@ -11,6 +12,7 @@ import random
 import resource
 import signal
 import sys
+import threading
 import traceback
 import types
 from collections.abc import Callable
@@ -24,11 +26,15 @@ MAIN = "main.py"
 NOT_FOUND, CANNOT_RUN = 127, 126
 
 
-def play(message: wire.Message, descriptors: tuple[int, ...]) -> NoReturn:
-    """Plays one program on the descriptors that came with it (input, output, errors; a session's socket)."""
+def prepare(limits: dict[str, int | None], descriptors: tuple[int, ...]) -> None:
+    """Takes on a program's limits and the descriptors that came with it (input, output, errors; a session's socket)."""
+    _limit(**limits)  # type: ignore[arg-type]
     _arrange(descriptors)
-    _limit(**message["limits"])
-    libc.prctl(libc.PR_SET_DUMPABLE, 1)  # its memory holds nothing but what it is given
+
+
+def play(message: wire.Message) -> NoReturn:
+    """Plays one program, which may look into itself: nothing of the warden's is open in it any more."""
+    libc.prctl(libc.PR_SET_DUMPABLE, 1)
     _KINDS[message["kind"]](message)
 
 
@@ -89,11 +95,7 @@ def compiled(source: str, mode: str, name: str = MAIN) -> Any:
 def farewell(run: Callable[[], object]) -> int:
     """Runs the program, says what it died of, waits for its threads, and gives its exit code."""
     code = outcome(run)
-    import threading
-
     late = outcome(threading._shutdown)  # type: ignore[attr-defined]
-    import atexit
-
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -131,9 +133,9 @@ def report(error: BaseException) -> None:
 def reseed(seed: int | None) -> None:
     """Every child has the generators of the zygote; each must have its own."""
     random.seed(seed)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed(None if seed is None else seed % 2**32)
+    generators = sys.modules.get("numpy.random")
+    if generators is not None:
+        generators.seed(None if seed is None else seed % 2**32)
 
 
 def _open_streams() -> None:

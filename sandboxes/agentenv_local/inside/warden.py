@@ -11,8 +11,7 @@ import os
 import selectors
 import signal
 import socket
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from agentenv_local import wire
 from agentenv_local.inside import programs
@@ -45,6 +44,7 @@ class Warden:
                         with contextlib.suppress(BlockingIOError):
                             os.read(woken, 4096)
                 self._reap()
+        self._end_all()
 
     def _obey(self) -> None:
         for message, descriptors in self._reader.receive():
@@ -54,7 +54,7 @@ class Warden:
                 case "signal":
                     self._signal(message)
 
-    def _run(self, message: dict[str, Any], descriptors: tuple[int, ...]) -> None:
+    def _run(self, message: wire.Message, descriptors: tuple[int, ...]) -> None:
         number = message["id"]
         try:
             pid = os.fork()
@@ -62,13 +62,32 @@ class Warden:
             wire.send(self._link, {"refused": number, "error": error.strerror, "errno": error.errno})
         else:
             if pid == 0:
-                _become(lambda: programs.play(message, descriptors))
+                self._become(message, descriptors)
             self._runs[pid] = number
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    def _signal(self, message: dict[str, Any]) -> None:
+    def _become(self, message: wire.Message, descriptors: tuple[int, ...]) -> NoReturn:
+        """In a child: lets go of what is the warden's, and plays a program.
+
+        Whoever cannot begin says so on the warden's socket, which no program has: it is no program's failure.
+        """
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.setsid()
+            programs.prepare(message["limits"], descriptors)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                wire.send(self._link, {"broken": message["id"], "error": str(error)})
+            os._exit(1)
+        try:
+            programs.play(message)
+        finally:
+            os._exit(127)
+
+    def _signal(self, message: wire.Message) -> None:
         """To the group of a process or of a run, or to everything there is."""
         if (pid := message.get("pid")) is not None:
             with contextlib.suppress(OSError):
@@ -76,9 +95,7 @@ class Warden:
             return
         number = message.get("id")
         if number is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(-1, signal.SIGKILL)
-            self._reap(options=0)
+            self._end_all()
             wire.send(self._link, {"quiet": True})
             return
         for pid, run in list(self._runs.items()):
@@ -87,6 +104,12 @@ class Warden:
                     os.killpg(pid, message["signal"])
                 if message["signal"] == signal.SIGKILL:
                     self._end_strays(pid)
+
+    def _end_all(self) -> None:
+        """Ends every process but this one, and waits until they have."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        self._reap(options=0)
 
     def _end_strays(self, leader: int) -> None:
         """Ends what has left the group of a run: its session's members and whoever was left to this process.
@@ -122,17 +145,6 @@ class Warden:
                 }
                 with contextlib.suppress(OSError):
                     wire.send(self._link, ended)
-
-
-def _become(play: Callable[[], NoReturn]) -> NoReturn:
-    """In a child: lets go of what is the warden's, and plays a program. Never returns."""
-    try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.setsid()
-        play()
-    finally:
-        os._exit(127)
 
 
 def _is_full() -> bool:

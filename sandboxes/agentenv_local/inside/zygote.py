@@ -248,6 +248,8 @@ def _prepare(modules: Sequence[str]) -> None:
             raise OSError(f"cannot import {name}: {type(error).__name__}: {error}") from error
         if len(os.listdir("/proc/self/task")) > 1:
             raise OSError(f"{name} starts threads, which no fork takes along")
+    if "numpy" in sys.modules:
+        importlib.import_module("numpy.random")  # which numpy itself imports late, and every program would again
     gc.collect()
     gc.freeze()  # so that a child's collector touches no page it shares
 
