@@ -98,9 +98,9 @@ def test_the_turn_limit_truncates() -> None:
     env.reset(seed=0)
     ends = [
         env.step('<tool_call>{"name": "calculator", "arguments": {"expression": "1+1"}}</tool_call>')[2:4]
-        for _ in range(10)
+        for _ in range(11)
     ]
-    assert ends == [(False, False)] * 9 + [(False, True)]
+    assert ends == [(False, False)] * 10 + [(False, True)]
 
 
 async def test_the_seed_means_the_same_on_both_sides() -> None:

@@ -18,7 +18,7 @@ from agentenv.sandbox.limits import MIB, Limits
 from agentenv.sandbox.result import Cause, ExecResult
 
 SECRET = "agentenv-attack-secret"
-LIMITS = Limits(wall_seconds=5.0, cpu_seconds=10.0, memory_bytes=128 * MIB, pids=32, disk_bytes=8 * MIB, files=500)
+LIMITS = Limits(wall_seconds=3.0, cpu_seconds=6.0, memory_bytes=128 * MIB, pids=32, disk_bytes=8 * MIB, files=500)
 
 _TOOLS = """
 import ctypes, errno, os, signal, socket, subprocess, sys, time

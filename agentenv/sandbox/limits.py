@@ -97,21 +97,3 @@ class Promises:
     isolation: Isolation
     kept: dict[Promise, str]
     broken: dict[Promise, str]
-
-    def demand(self, isolation: Isolation, promises: frozenset[Promise] = frozenset(Promise)) -> None:
-        """Makes sure that a sandbox gets what is asked for.
-
-        Raises:
-            ConfigError: this host cannot promise it; the message says what is missing. Nothing is weakened silently.
-        """
-        order = list(Isolation)
-        if order.index(self.isolation) > order.index(isolation):
-            raise ConfigError(
-                f"this host promises the isolation {self.isolation.value!r} and no better; {isolation.value!r} was "
-                "asked for (see: agentenv sandbox probe)"
-            )
-        missing = [
-            f"{promise.value}: {self.broken[promise]}" for promise in Promise if promise in promises & set(self.broken)
-        ]
-        if missing:
-            raise ConfigError(f"this host cannot promise {'; '.join(missing)} (see: agentenv sandbox probe)")

@@ -9,10 +9,10 @@ import itertools
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from agentenv.errors import ConfigError
-from agentenv.sandbox import Limits, Network, Promises, SandboxBackend, SandboxFailed
+from agentenv.sandbox import Limits, Network, Promise, Promises, SandboxBackend, SandboxFailed
 from agentenv_local import wire
 from agentenv_local.channel import Channel
 from agentenv_local.jail.files import HOME
@@ -31,6 +31,7 @@ class LocalSandboxes(SandboxBackend):
         limits: of sandboxes that are created without any of their own.
         preload: modules that are imported once, in the zygote, and are there at once in `run_python` and sessions.
         warm: how many sandboxes with `limits` wait ready.
+        without: promises a host need not keep. Only `FILE_RULES` can be done without: an older kernel has no Landlock.
 
     Example:
         async with LocalSandboxes(preload=["numpy"]) as sandboxes, sandboxes.sandbox() as sandbox:
@@ -39,11 +40,18 @@ class LocalSandboxes(SandboxBackend):
 
     name = "local"
 
-    def __init__(self, *, limits: Limits | None = None, preload: Sequence[str] = (), warm: int = 2) -> None:
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        preload: Sequence[str] = (),
+        warm: int = 2,
+        without: Collection[Promise] = (),
+    ) -> None:
         if warm < 0:
             raise ConfigError(f"warm is how many sandboxes wait ready, got {warm}")
         self.limits = limits or Limits()
-        self._preload, self._warm = tuple(preload), warm
+        self._preload, self._warm, self._without = tuple(preload), warm, frozenset(without)
         self._process: asyncio.subprocess.Process | None = None
         self._channel: Channel | None = None
         self._numbers = itertools.count(1)
@@ -70,7 +78,7 @@ class LocalSandboxes(SandboxBackend):
         """Starts the zygote.
 
         Raises:
-            ConfigError: a module cannot be imported beforehand.
+            ConfigError: a module cannot be imported beforehand, or the host cannot keep a promise.
             SandboxFailed: it did not start.
         """
         mine, theirs = socket.socketpair()
@@ -93,6 +101,11 @@ class LocalSandboxes(SandboxBackend):
         if "error" in answer:
             await self.close()
             raise ConfigError(f"the local sandboxes cannot start: {answer['error']}")
+        if not answer["landlock"] and Promise.FILE_RULES not in self._without:
+            await self.close()
+            raise ConfigError(
+                "this host's kernel has no Landlock; without=[Promise.FILE_RULES] says that its mounts alone will do"
+            )
         self._wanted.set()
         self._filling = asyncio.get_running_loop().create_task(self._fill(), name="agentenv-local-warm")
 

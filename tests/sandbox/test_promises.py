@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agentenv.cli import run
 from agentenv.errors import ConfigError, RegistryError
-from agentenv.sandbox import Isolation, Limits, Network, Promise, Promises
+from agentenv.sandbox import Isolation, Limits, Network, Promise
 from agentenv.sandbox.registry import list_backends, make_backend
 from agentenv_local import LocalSandboxes
 from agentenv_local.jail import landlock, syscalls
@@ -25,13 +26,18 @@ async def test_this_host_promises_everything_or_says_what_is_missing() -> None:
     assert (Promise.FILE_RULES in promises.kept) == (landlock.version() > 0)
 
 
-def test_less_than_was_asked_for_is_an_error_that_says_what_is_missing() -> None:
-    host = Promises(Isolation.RESTRICTED, {Promise.CPU: "so"}, {Promise.MEMORY: "no control groups"})
-    host.demand(Isolation.RESTRICTED, frozenset({Promise.CPU}))
-    with pytest.raises(ConfigError, match="promises the isolation 'restricted' and no better; 'namespaces' was asked"):
-        host.demand(Isolation.NAMESPACES, frozenset())
-    with pytest.raises(ConfigError, match="cannot promise memory limit: no control groups"):
-        host.demand(Isolation.NONE, frozenset({Promise.CPU, Promise.MEMORY}))
+async def test_a_kernel_without_file_rules_must_be_accepted_in_so_many_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = LocalSandboxes._heard
+
+    def without_landlock(self: LocalSandboxes, message: dict[str, Any]) -> None:
+        heard(self, message | {"landlock": 0} if "landlock" in message else message)
+
+    monkeypatch.setattr(LocalSandboxes, "_heard", without_landlock)
+    with pytest.raises(ConfigError, match=r"has no Landlock.*without=\[Promise.FILE_RULES\]"):
+        async with LocalSandboxes():
+            pass
+    async with LocalSandboxes(without=[Promise.FILE_RULES]) as sandboxes, sandboxes.sandbox() as sandbox:
+        assert (await sandbox.exec("true")).ok
 
 
 async def test_a_network_is_refused_rather_than_left_out() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
 import stat
 import sys
 import tarfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from agentenv_local.jail.files import WORK, WRITABLE
@@ -73,23 +72,36 @@ def _usage() -> None:
 def _pack() -> None:
     with open(1, "wb", closefd=False) as output, tarfile.open(fileobj=output, mode="w|") as archive:
         for root in WRITABLE:
-            archive.add(root, filter=_plain)
+            archive.add(root, filter=_private)
 
 
 def _unpack() -> None:
     for root in WRITABLE:
-        for member in Path(root).iterdir():
-            if member.is_dir() and not member.is_symlink():
-                shutil.rmtree(member)
-            else:
-                member.unlink()
+        _clear(root, os.lstat(root).st_dev)
     with open(0, "rb", closefd=False) as source, tarfile.open(fileobj=source, mode="r|") as archive:
         archive.extractall("/", filter="fully_trusted")  # made by `_pack`; whatever is in it stays in here
 
 
-def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Files, folders and links; what is none of them is of use to processes alone, which a snapshot has none of."""
-    return member if member.isreg() or member.isdir() or member.issym() or member.islnk() else None
+def _clear(folder: str, device: int) -> None:
+    """Removes what is in a folder, but for what of the host is shown below it, and the way there."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.path)
+            elif entry.stat(follow_symlinks=False).st_dev == device:
+                _clear(entry.path, device)
+                with contextlib.suppress(OSError):
+                    os.rmdir(entry.path)
+
+
+def _private(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Files, folders and links of the sandbox's own.
+
+    What is none of them is of use to processes alone, which a snapshot has none of; and an interpreter that lies below
+    /tmp on the host is shown there, but is the host's.
+    """
+    own = os.lstat(f"/{member.name}").st_dev == os.lstat(WORK).st_dev
+    return member if own and (member.isreg() or member.isdir() or member.issym() or member.islnk()) else None
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 from agentenv_local import wire
 from agentenv_local.inside import warden
-from agentenv_local.jail import cgroups, files, libc, walls
+from agentenv_local.jail import cgroups, files, landlock, libc, walls
 
 _FIRST_UID, _UIDS = 1_500_000_000, 500_000_000
 """Users of the host that nobody has: each sandbox's processes belong to another one."""
@@ -57,7 +57,7 @@ class Zygote:
     def serve(self) -> None:
         libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
         self._selector.register(self._link, selectors.EVENT_READ)
-        wire.send(self._link, {"ready": os.getpid()})
+        wire.send(self._link, {"ready": os.getpid(), "landlock": landlock.version()})
         try:
             while not self._reader.ended:
                 for key, _ in self._selector.select():

@@ -15,6 +15,8 @@ from typing import Protocol
 _ROOT = Path("/sys/fs/cgroup")
 _PREFIX = "agentenv"
 _CONTROLLERS = ("memory", "pids", "cpuacct")
+_FAIRNESS = "cpu"
+"""All of a sandbox's processes together get what one process of the host gets, where this controller is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,10 @@ def find() -> Groups:
     """
     if (_ROOT / "cgroup.controllers").exists():
         return _Unified(_ROOT)
-    return _Separate({name: _own_folder(name) for name in _CONTROLLERS})
+    folders = {name: _own_folder(name) for name in _CONTROLLERS}
+    with contextlib.suppress(FileNotFoundError):
+        folders[_FAIRNESS] = _own_folder(_FAIRNESS)
+    return _Separate(folders)
 
 
 def join(group: Group, pid: int) -> None:
@@ -133,7 +138,7 @@ class _Separate:
         made = {controller: folder / name for controller, folder in self._folders.items()}
         try:
             for folder in made.values():
-                folder.mkdir()
+                folder.mkdir(exist_ok=True)  # two controllers may share a tree
             memory = made["memory"]
             (memory / "memory.limit_in_bytes").write_text(str(memory_bytes))
             swap = memory / "memory.memsw.limit_in_bytes"
