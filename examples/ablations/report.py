@@ -128,7 +128,8 @@ def _against(line: Line, base: Line | None, floor: float) -> str:
 
 
 def _span(low: float, high: float) -> str:
-    return "–" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
+    """An interval of a share, as far as shares go."""
+    return "–" if math.isnan(low) else f"{max(low, 0.0):.3f} to {min(high, 1.0):.3f}"
 
 
 def _mean(values: Any) -> float:
