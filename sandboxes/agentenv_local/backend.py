@@ -15,8 +15,9 @@ from agentenv.errors import ConfigError
 from agentenv.sandbox import Limits, Network, Promise, Promises, SandboxBackend, SandboxFailed
 from agentenv_local import wire
 from agentenv_local.channel import Channel
+from agentenv_local.jail.cgroups import Counted
 from agentenv_local.jail.files import HOME
-from agentenv_local.sandbox import Counts, Keeper, LocalSandbox
+from agentenv_local.sandbox import Keeper, LocalSandbox
 
 _START_SECONDS = 60.0
 """How long the zygote's imports may take."""
@@ -166,12 +167,12 @@ class LocalSandboxes(SandboxBackend):
                 raise SandboxFailed(f"no sandbox could be made: {answer['error']}")
         except BaseException:
             self._destroy(number)
-            sandbox.gone(Counts())
+            sandbox.gone(Counted())
             self._sandboxes.pop(number, None)
             raise
         return sandbox
 
-    async def _count(self, number: int) -> Counts:
+    async def _count(self, number: int) -> Counted:
         counted = self._expect("counted", number)
         self._tell({"op": "count", "id": number})
         answer = await self._answer(counted, _ANSWER_SECONDS)
@@ -237,7 +238,7 @@ class LocalSandboxes(SandboxBackend):
         self._answers.clear()
         self._ready.clear()
         for sandbox in list(self._sandboxes.values()):
-            sandbox.gone(Counts())
+            sandbox.gone(Counted())
         self._sandboxes.clear()
 
 
@@ -248,5 +249,5 @@ def _environment() -> dict[str, str]:
     return {"PATH": path, "HOME": HOME, "TMPDIR": "/tmp", "LANG": "C.UTF-8", "USER": "sandbox", **one_thread}
 
 
-def _counts(message: wire.Message) -> Counts:
-    return Counts(**{name: message.get(name, 0) for name in Counts.__slots__})
+def _counts(message: wire.Message) -> Counted:
+    return Counted(**{name: message.get(name, 0) for name in Counted.__slots__})

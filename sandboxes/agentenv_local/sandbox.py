@@ -37,6 +37,7 @@ from agentenv.sandbox import (
 from agentenv_local import wire
 from agentenv_local.channel import Channel
 from agentenv_local.execution import Ended, Pipes
+from agentenv_local.jail.cgroups import Counted
 from agentenv_local.jail.files import WORK
 
 _GRACE_SECONDS = 2.0
@@ -56,18 +57,6 @@ _MESSAGES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What the kernel has counted for all of a sandbox (`agentenv_local.jail.cgroups.Counted`)."""
-
-    memory_bytes: int = 0
-    peak_memory_bytes: int = 0
-    out_of_memory: int = 0
-    pids: int = 0
-    refused_pids: int = 0
-    cpu_seconds: float = 0.0
-
-
 @dataclass(slots=True)
 class Run:
     """An execution under way: the future of its end, and why it was stopped, if it was."""
@@ -82,7 +71,7 @@ class Keeper:
     """What a sandbox asks of the backend that made it: another like it, what the kernel counts, and its end."""
 
     create: Callable[[Limits], Awaitable[LocalSandbox]]
-    count: Callable[[int], Awaitable[Counts]]
+    count: Callable[[int], Awaitable[Counted]]
     destroy: Callable[[int], None]
 
 
@@ -99,7 +88,7 @@ class LocalSandbox(Sandbox):
         self._channel = Channel(link, self._heard, self._lost)
         self.numbers = itertools.count(1)
         self._runs: dict[int, Run] = {}
-        self._seen = Counts()
+        self._seen = Counted()
         self._ended, self._quiet = asyncio.Event(), asyncio.Event()
         self._end: str | None = None
 
@@ -237,7 +226,7 @@ class LocalSandbox(Sandbox):
         """Sends a signal to the group of a process, by its number inside."""
         self._tell({"op": "signal", "pid": pid, "signal": sign})
 
-    def gone(self, counts: Counts) -> None:
+    def gone(self, counts: Counted) -> None:
         """The zygote says that the sandbox has ended, and with it everything inside."""
         out_of_memory = counts.out_of_memory > self._seen.out_of_memory
         self._end = self._end or ("its memory ran out" if out_of_memory else "its first process ended")
