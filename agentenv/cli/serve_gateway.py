@@ -89,9 +89,9 @@ def _journal(run: Path | None, file: Path | None) -> Iterator[Journal | None]:
 
 async def _serve(config: GatewayConfig, journal: Journal | None, *, json: bool) -> GatewayStatistics:
     from agentenv.gateway import Gateway
-    from agentenv.rollout.collector import rare_collections
+    from agentenv.rollout.collector import SHORT_LOOKS, rare_collections
 
-    with rare_collections():
+    with rare_collections(SHORT_LOOKS):
         gc.freeze()  # what is loaded by now stays: no collection need walk it between a call and its answer
         gateway = Gateway(config, journal)
         async with gateway:
