@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 hypothesis.settings.register_profile("agentenv", deadline=None, derandomize=os.environ.get("CI") == "true")
 hypothesis.settings.load_profile("agentenv")
 
+pytest.register_assert_rewrite("tests.support.sandbox_contract")
 pytest_plugins = ["tests.support.real_vllm"]
 
 SHARED = Path(__file__).parents[2] / "shared"

@@ -16,6 +16,7 @@ from agentenv.errors import AgentenvError, ConfigError
 from agentenv.outcome import Status
 from agentenv.policy.contract import Policy
 from agentenv.registry import EnvSpec
+from agentenv.resources import Resources
 from agentenv.rollout.budget import Budget
 from agentenv.rollout.collector import rare_collections
 from agentenv.rollout.config import RolloutConfig
@@ -66,6 +67,7 @@ class RolloutEngine:
         prepare = self._loader.load if make_env is EnvSpec.make else None
         self._player = EpisodePlayer(policy, config, self._limits, make_env, prepare, self.stats.model_calls)
         self._jitter = random.Random()
+        self._resources = Resources()
         self._open = ExitStack()
         self._in_flight: set[EpisodeKey] = set()
         self._pool: Pool[EpisodeRequest, Episode] | None = None
@@ -73,17 +75,19 @@ class RolloutEngine:
     async def __aenter__(self) -> Self:
         if self._pool is not None:
             raise AgentenvError("this engine is already open")
+        await self._resources.__aenter__()
         self._open.enter_context(rare_collections())
         self._open.enter_context(self._limits.clock)
         self._pool = Pool(self._config.max_concurrent, self._job, self._admit)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *error: object) -> None:
         pool, self._pool = self._pool, None
         try:
             if pool is not None:
                 await pool.stop()
             await self._loader.close()
+            await self._resources.__aexit__(*error)
         finally:
             self._open.close()
             if self.stats.abandoned:
@@ -131,7 +135,8 @@ class RolloutEngine:
             raise ConfigError(f"two requests have the key {request.key}; number siblings and iterations apart")
         self._in_flight.add(request.key)
         try:
-            return await self._play(request, slot)
+            with self._resources.active():
+                return await self._play(request, slot)
         finally:
             self._in_flight.discard(request.key)
 

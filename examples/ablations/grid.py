@@ -56,10 +56,19 @@ def variants(questions: list[str] | None = None, root: Path = HERE) -> list[Vari
 
 
 def starts(chosen: list[Variant], root: Path = HERE) -> list[Path]:
-    """The files of the models that these variants begin with."""
-    policies = [TrainRun.load(variant.file, [], None).policy for variant in chosen]
-    files = sorted(root.glob(f"{START}*.toml"))
-    return [file for file in files if any(f"/{file.stem}/" in policy for policy in policies)]
+    """The files of the models that these variants begin with, each after the one that it begins with itself."""
+    made: dict[str, Path] = {}
+
+    def need(file: Path) -> None:
+        policy = TrainRun.load(file, [], None).policy
+        for start in sorted(root.glob(f"{START}*.toml")):
+            if f"/{start.stem}/" in policy and start.stem not in made:
+                need(start)
+                made[start.stem] = start
+
+    for variant in chosen:
+        need(variant.file)
+    return list(made.values())
 
 
 def grid(chosen: list[Variant], *, seeds: int, base_seeds: int, out: Path) -> list[Run]:

@@ -49,7 +49,12 @@ def test_the_questions_of_the_suite_are_all_there() -> None:
 
 
 def test_every_variant_begins_with_a_model_that_is_made_for_it() -> None:
-    assert [file.stem for file in starts(variants(["horizon"]))] == ["start", "start_horizon"]
+    assert [file.stem for file in starts(variants(["horizon"]))] == [
+        "start",
+        "start_horizon_4",
+        "start_horizon_7",
+        "start_horizon",
+    ]
     assert [file.stem for file in starts(variants(["kl"]))] == ["start"]
 
 

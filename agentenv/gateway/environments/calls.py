@@ -14,6 +14,7 @@ from agentenv.gateway.environments.config import ServerConfig
 from agentenv.messages import Message, Wire
 from agentenv.outcome import Boundary, boundary
 from agentenv.registry import EnvSpec
+from agentenv.resources import Resources
 from agentenv.rollout.answers import checked_reset, checked_step
 from agentenv.rollout.budget import Budget
 from agentenv.rollout.calls import Call
@@ -69,10 +70,12 @@ class EnvironmentCalls:
         self._config = config
         self._limits = limits
         self._loader = EnvironmentLoader(None)
+        self._resources = Resources()
         self._step = f"{spec.id}.step"
 
     async def load(self) -> None:
-        """Imports the environment's code, so that the first session does not wait for it."""
+        """Imports the environment's code, so that the first session does not wait for it, and opens what they share."""
+        await self._resources.__aenter__()
         await self._loader.load(self.spec)
 
     async def open(self, task: Task, seed: int | None) -> Opened:
@@ -88,7 +91,8 @@ class EnvironmentCalls:
             await self._loader.load(self.spec)
             with boundary(Boundary.ENVIRONMENT, f"{self.spec.id}.make"):
                 made.append(env := self.spec.make())
-            answer: object = await env.reset(task=task, seed=seed)
+            with self._resources.active():
+                answer: object = await env.reset(task=task, seed=seed)
             observation, info = checked_reset(answer, where)
             played = _own_seed(env)
             if seed is not None and played is not None and played != seed:
@@ -136,9 +140,11 @@ class EnvironmentCalls:
 
     async def stop(self) -> None:
         await self._loader.close()
+        await self._resources.__aexit__(None, None, None)
 
     async def _take(self, env: Env, action: Action) -> Stepped:
-        answer: object = await env.step(action)
+        with self._resources.active():
+            answer: object = await env.step(action)
         result = checked_step(answer, self._step)
         over = result.terminated or result.truncated
         return result, Visible() if over else self._look(env)

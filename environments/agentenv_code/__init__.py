@@ -1,0 +1,7 @@
+"""Environments in which a policy writes programs."""
+
+from __future__ import annotations
+
+from agentenv.registry import EnvSpec
+
+SPECS: tuple[EnvSpec, ...] = ()

@@ -1,0 +1,3 @@
+"""Sandboxes in the containers of a Docker engine: `DockerSandboxes`."""
+
+from __future__ import annotations

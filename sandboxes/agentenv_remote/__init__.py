@@ -1,0 +1,3 @@
+"""Sandboxes of an `agentenv sandbox serve` on another machine: `RemoteSandboxes`."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Plain processes of this user, not isolated at all: `SubprocessSandboxes`."""
+
+from __future__ import annotations
