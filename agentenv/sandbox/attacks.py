@@ -21,7 +21,8 @@ SECRET = "agentenv-attack-secret"
 LIMITS = Limits(wall_seconds=3.0, cpu_seconds=6.0, memory_bytes=128 * MIB, pids=32, disk_bytes=8 * MIB, files=500)
 
 _TOOLS = """
-import ctypes, errno, os, signal, socket, subprocess, sys, time
+import ctypes, os, signal, socket, tempfile, time
+tmp = tempfile.gettempdir()
 libc = ctypes.CDLL(None, use_errno=True)
 refusals = []
 def escaped(what):
@@ -78,11 +79,18 @@ ATTACKS: Sequence[Attack] = (
     _bomb("memory bomb", "kept = []\nwhile True:\n    kept.append(bytearray(2**20))", Cause.OOM),
     _bomb(
         "disk fill",
-        "with open('/tmp/fill', 'wb', buffering=0) as file:\n    while True:\n        file.write(bytes(2**20))",
+        "with open(f'{{tmp}}/fill', 'wb', buffering=0) as file:\n    while True:\n        file.write(bytes(2**20))",
         Cause.DISK,
     ),
-    _bomb("shared memory fill", "open('/dev/shm/fill', 'wb').write(bytes(2**24))", Cause.DISK, Cause.OOM),
-    _bomb("inode flood", "for n in range(10**6):\n    open(f'/tmp/{{n}}', 'w').close()", Cause.DISK),
+    _bomb(
+        "shared memory fill",
+        "attempt('fill', open('/dev/shm/fill', 'wb').write, bytes(2**24))",
+        Cause.DISK,
+        Cause.OOM,
+        Cause.OK,
+        Cause.PROGRAM_ERROR,
+    ),
+    _bomb("inode flood", "for n in range(10**6):\n    open(f'{{tmp}}/{{n}}', 'w').close()", Cause.DISK),
     _bomb("output flood", "while True:\n    os.write(1, bytes(2**20))", Cause.OUTPUT),
     _bomb("descriptor exhaustion", "while True:\n    os.dup(0)", Cause.PROGRAM_ERROR),
     _bomb("zombie flood", "while True:\n    if os.fork() == 0:\n        os._exit(0)", Cause.PIDS, Cause.PROGRAM_ERROR),
@@ -109,10 +117,14 @@ ATTACKS: Sequence[Attack] = (
     Attack("huge argument list", "attempt('exec', os.execv, '/bin/true', ['x' * 2**17] * 100)"),
     Attack(
         "killing everybody",
-        "os.kill(1, signal.SIGKILL)\ntime.sleep(0.2)\nrefused('kill 1: it does not heed it')\n"
-        "others = [name for name in os.listdir('/proc') if name.isdigit() and int(name) not in (1, os.getpid())]\n"
+        "try:\n    os.kill(1, signal.SIGKILL)\n    time.sleep(0.2)\n    refused('kill 1: it does not heed it')\n"
+        "except OSError as error:\n    refused(f'kill 1: {{error.strerror}}')\n"
+        "try:\n    seen = os.listdir('/proc')\nexcept OSError:\n    seen = []\n"
+        "others = [name for name in seen if name.isdigit() and int(name) not in (1, os.getpid())]\n"
         "escaped(f'processes in sight: {{others}}') if others else refused('nobody else is in sight')\n"
-        "attempt('kill all', os.kill, -1, signal.SIGKILL)",
+        # Linux calls it a success where every single process was refused: whoever answers afterwards is the judge.
+        "try:\n    os.kill(-1, signal.SIGKILL)\n    refused('kill all: it reached nobody')\n"
+        "except OSError as error:\n    refused(f'kill all: {{error.strerror}}')",
     ),
     Attack(
         "tracing and reading other processes",
@@ -130,7 +142,7 @@ ATTACKS: Sequence[Attack] = (
     Attack(
         "links to the host's files",
         "for path in ('{secret}', '/../../{secret}', '/proc/self/root/{secret}'):\n"
-        "    name = f'/tmp/{{len(os.listdir(\"/tmp\"))}}'\n"
+        "    name = f'{{tmp}}/{{len(os.listdir(tmp))}}'\n"
         "    os.symlink(path, name)\n"
         "    attempt('symlink', lambda: open(name).read())\n"
         "    attempt('hard link', os.link, path, name + 'h')",
@@ -143,19 +155,19 @@ ATTACKS: Sequence[Attack] = (
     ),
     Attack(
         "mounts and namespaces",
-        "attempt('mount', call, 'mount', b'none', b'/tmp', b'tmpfs', 0, None)\n"
+        "attempt('mount', call, 'mount', b'none', tmp.encode(), b'tmpfs', 0, None)\n"
         "attempt('umount', call, 'umount2', b'/proc', 2)\n"
         "attempt('unshare', call, 'unshare', 0x10000000)\n"
         "attempt('setns', lambda: call('setns', os.open('/proc/1/ns/net', 0), 0))\n"
-        "attempt('chroot', os.chroot, '/tmp')\n"
-        "attempt('device', os.mknod, '/tmp/disk', 0o60600, os.makedev(8, 0))",
+        "attempt('chroot', os.chroot, tmp)\n"
+        "attempt('device', os.mknod, f'{{tmp}}/disk', 0o60600, os.makedev(8, 0))",
     ),
     Attack(
         "becoming somebody else",
-        "attempt('root', os.setuid, 0)\n"
+        "attempt('another user', os.setuid, 0 if os.getuid() else 12345)\n"
         "attempt('groups', os.setgroups, [0])\n"
-        "os.chmod('/tmp', 0o777)\n"
-        "attempt('owner', os.chown, '/tmp', 0, 0)",
+        "os.chmod(tmp, 0o777)\n"
+        "attempt('owner', os.chown, tmp, 12345, 12345)",
     ),
     Attack(
         "reaching the network",
@@ -170,7 +182,7 @@ ATTACKS: Sequence[Attack] = (
         "attempt('vsock', socket.socket, 40, socket.SOCK_STREAM)\n"
         "attempt('crypto', socket.socket, 38, 5)\n"
         "attempt('netlink', socket.socket, 16, socket.SOCK_RAW, 0)\n"
-        "attempt('abstract', socket.socket(socket.AF_UNIX).connect, chr(0) + '{secret}')",
+        "attempt('abstract', lambda: socket.socket(socket.AF_UNIX).connect(chr(0) + '{secret}'))",
     ),
     Attack(
         "the kernel's side doors",

@@ -12,13 +12,15 @@ import sys
 from collections.abc import Collection, Sequence
 
 from agentenv.errors import ConfigError
-from agentenv.sandbox import Limits, Network, Promise, Promises, SandboxBackend, SandboxFailed
+from agentenv.sandbox import Isolation, Limits, Network, Promise, Promises, SandboxBackend, SandboxFailed
 from agentenv_local import wire
 from agentenv_local.channel import Channel
 from agentenv_local.jail.cgroups import Counted
-from agentenv_local.jail.files import HOME
-from agentenv_local.sandbox import Keeper, LocalSandbox
+from agentenv_local.promises import Host, promises
+from agentenv_local.sandbox import Keeper, Limited, LocalSandbox
 
+_COMMANDS = {Isolation.NAMESPACES: "namespaces", Isolation.RESTRICTED: "restricted"}
+"""What the zygote calls them."""
 _START_SECONDS = 60.0
 """How long the zygote's imports may take."""
 _ANSWER_SECONDS = 20.0
@@ -26,13 +28,15 @@ _END_SECONDS = 10.0
 
 
 class LocalSandboxes(SandboxBackend):
-    """Sandboxes walled off by the kernel's namespaces, each ready before it is asked for.
+    """Sandboxes walled off by the kernel, each ready before it is asked for.
 
     Args:
+        isolation: `NAMESPACES`, or `RESTRICTED` for a host where nobody may make any, such as a container: programs are
+            held by Landlock, a filter of system calls and a user of their own. Never chosen by itself.
         limits: of sandboxes that are created without any of their own.
         preload: modules that are imported once, in the zygote, and are there at once in `run_python` and sessions.
         warm: how many sandboxes with `limits` wait ready.
-        without: promises a host need not keep. Only `FILE_RULES` can be done without: an older kernel has no Landlock.
+        without: promises that this host need not keep; `probe` tells which it cannot.
 
     Example:
         async with LocalSandboxes(preload=["numpy"]) as sandboxes, sandboxes.sandbox() as sandbox:
@@ -44,6 +48,7 @@ class LocalSandboxes(SandboxBackend):
     def __init__(
         self,
         *,
+        isolation: Isolation = Isolation.NAMESPACES,
         limits: Limits | None = None,
         preload: Sequence[str] = (),
         warm: int = 2,
@@ -51,8 +56,14 @@ class LocalSandboxes(SandboxBackend):
     ) -> None:
         if warm < 0:
             raise ConfigError(f"warm is how many sandboxes wait ready, got {warm}")
+        if isolation not in _COMMANDS:
+            able = " or ".join(str(one) for one in _COMMANDS)
+            raise ConfigError(f"local sandboxes have the isolation {able}, not {str(isolation)!r}")
+        self.isolation = Isolation(isolation)
         self.limits = limits or Limits()
-        self._preload, self._warm, self._without = tuple(preload), warm, frozenset(without)
+        self._preload, self._warm, self._without = tuple(preload), warm, frozenset(map(Promise, without))
+        self._promises: Promises | None = None
+        self._limited = Limited.TOGETHER
         self._process: asyncio.subprocess.Process | None = None
         self._channel: Channel | None = None
         self._numbers = itertools.count(1)
@@ -70,6 +81,13 @@ class LocalSandboxes(SandboxBackend):
             raise SandboxFailed("the local sandboxes are not open")
         return self._process.pid
 
+    @property
+    def promises(self) -> Promises:
+        """What these sandboxes are held to, once they are open."""
+        if self._promises is None:
+            raise SandboxFailed("the local sandboxes are not open")
+        return self._promises
+
     async def probe(self) -> Promises:
         from agentenv_local.probe import probe
 
@@ -85,7 +103,8 @@ class LocalSandboxes(SandboxBackend):
         mine, theirs = socket.socketpair()
         self._channel = Channel(mine, self._heard, self._lost)
         ready = self._expect("ready", 0)
-        command = [sys.executable, "-I", "-m", "agentenv_local.inside.zygote", str(theirs.fileno()), *self._preload]
+        program = [sys.executable, "-I", "-m", "agentenv_local.inside.zygote"]
+        command = [*program, str(theirs.fileno()), _COMMANDS[self.isolation], *self._preload]
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
@@ -102,11 +121,16 @@ class LocalSandboxes(SandboxBackend):
         if "error" in answer:
             await self.close()
             raise ConfigError(f"the local sandboxes cannot start: {answer['error']}")
-        if not answer["landlock"] and Promise.FILE_RULES not in self._without:
+        host = Host(answer["landlock"], answer["groups"], answer["users"])
+        self._promises = promises(self.isolation, host)
+        own_user = host.users or self.isolation is Isolation.NAMESPACES
+        self._limited = Limited.TOGETHER if host.groups else Limited.USER if own_user else Limited.EACH
+        missing = {promise: why for promise, why in self._promises.broken.items() if promise not in self._without}
+        if missing:
             await self.close()
-            raise ConfigError(
-                "this host's kernel has no Landlock; without=[Promise.FILE_RULES] says that its mounts alone will do"
-            )
+            reasons = "; ".join(f"{promise.value} ({why})" for promise, why in missing.items())
+            names = ", ".join(f"Promise.{promise.name}" for promise in missing)
+            raise ConfigError(f"this host cannot promise {reasons}. without=[{names}] says that the rest will do")
         self._wanted.set()
         self._filling = asyncio.get_running_loop().create_task(self._fill(), name="agentenv-local-warm")
 
@@ -159,12 +183,12 @@ class LocalSandboxes(SandboxBackend):
             "files": limits.files,
         }
         made = self._expect("made", number)
-        sandbox = self._sandboxes[number] = LocalSandbox(number, limits, mine, keeper)
+        sandbox = self._sandboxes[number] = LocalSandbox(number, limits, mine, keeper, self.isolation, self._limited)
         try:
             self._tell(message, (theirs.detach(),))
             answer = await self._answer(made, _ANSWER_SECONDS)
             if "error" in answer:
-                raise SandboxFailed(f"no sandbox could be made: {answer['error']}")
+                raise SandboxFailed(f"no sandbox could be made: {answer['error']}{_advice(self.isolation, answer)}")
         except BaseException:
             self._destroy(number)
             sandbox.gone(Counted())
@@ -246,7 +270,14 @@ def _environment() -> dict[str, str]:
     """All that programs find in theirs: nothing of this process's."""
     path = f"{os.path.dirname(sys.executable)}:/usr/local/bin:/usr/bin:/bin"
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {"PATH": path, "HOME": HOME, "TMPDIR": "/tmp", "LANG": "C.UTF-8", "USER": "sandbox", **one_thread}
+    return {"PATH": path, "LANG": "C.UTF-8", "USER": "sandbox", **one_thread}
+
+
+def _advice(isolation: Isolation, answer: wire.Message) -> str:
+    """What else could be tried on a host that refuses namespaces."""
+    if isolation is Isolation.NAMESPACES and "namespaces: " in answer["error"]:
+        return ". isolation=Isolation.RESTRICTED needs no namespaces, and promises less"
+    return ""
 
 
 def _counts(message: wire.Message) -> Counted:

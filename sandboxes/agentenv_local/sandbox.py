@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from agentenv.errors import ConfigError
 from agentenv.sandbox import (
@@ -38,7 +39,6 @@ from agentenv_local import wire
 from agentenv_local.channel import Channel
 from agentenv_local.execution import Ended, Pipes
 from agentenv_local.jail.cgroups import Counted
-from agentenv_local.jail.files import WORK
 
 _GRACE_SECONDS = 2.0
 """How long the warden may take to end what it was told to; then the whole sandbox is ended from outside."""
@@ -55,6 +55,15 @@ _MESSAGES = {
     Cause.DISK: "filled the {limits.disk_bytes:,} bytes or {limits.files:,} files there is room for",
     Cause.KILLED: "was ended on request",
 }
+
+
+class Limited(StrEnum):
+    """Whom the limits on memory and on processes hold for: all of a sandbox together, each process, or each process and
+    all that belong to the sandbox's user."""
+
+    TOGETHER = "together"
+    EACH = "each"
+    USER = "user"
 
 
 @dataclass(slots=True)
@@ -76,12 +85,18 @@ class Keeper:
 
 
 class LocalSandbox(Sandbox):
-    """A sandbox of namespaces on this machine. Made by `LocalSandboxes`."""
+    """A sandbox on this machine. Made by `LocalSandboxes`.
 
-    isolation = Isolation.NAMESPACES
+    Args:
+        limited: what memory and the number of processes are limited for.
+    """
 
-    def __init__(self, number: int, limits: Limits, link: socket.socket, keeper: Keeper) -> None:
+    def __init__(
+        self, number: int, limits: Limits, link: socket.socket, keeper: Keeper, isolation: Isolation, limited: Limited
+    ) -> None:
         self.number = number
+        self.isolation = isolation
+        self._limited = limited
         self.id = f"local-{os.getpid()}-{number}"
         self.limits = limits
         self._keeper = keeper
@@ -107,7 +122,7 @@ class LocalSandbox(Sandbox):
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else [str(part) for part in command]
         if not argv:
             raise ConfigError("a command needs at least the name of a program")
-        message = {"kind": "command", "argv": argv, "env": dict(env or {}), "cwd": cwd or WORK}
+        message = {"kind": "command", "argv": argv, "env": dict(env or {}), "cwd": cwd}
         return await self._execute(message, stdin, wall_seconds, on_output)
 
     async def run_python(
@@ -155,7 +170,7 @@ class LocalSandbox(Sandbox):
 
     async def stats(self) -> Stats:
         counts = await self._keeper.count(self.number)
-        used, files, _, _ = json.loads((await self._files("usage", {})).stdout.data)
+        used, files = json.loads((await self._files("usage", {})).stdout.data)
         return Stats(counts.memory_bytes, max(counts.pids - 1, 0), counts.cpu_seconds, used, files)
 
     async def kill(self) -> None:
@@ -353,6 +368,9 @@ class LocalSandbox(Sandbox):
             "cpu": math.ceil(self.limits.cpu_seconds) if ends else None,
             "disk": self.limits.disk_bytes,
             "descriptors": _DESCRIPTORS,
+            "memory": None if self._limited is Limited.TOGETHER else self.limits.memory_bytes,
+            # They are counted by user, so only a user of the sandbox's own can be limited.
+            "pids": self.limits.pids if self._limited is Limited.USER else None,
         }
 
     def _tell(self, message: wire.Message) -> None:

@@ -16,7 +16,7 @@ async def test_a_program_that_cannot_be_begun_is_no_programs_failure(sandbox: Lo
     """The host's own limit is lower than the one asked for: nothing was run that could have failed."""
     number = next(sandbox.numbers)
     nowhere = [os.open(os.devnull, os.O_RDWR) for _ in range(3)]
-    limits = {"cpu": 1, "disk": 1, "descriptors": 10**9}
+    limits = {"cpu": 1, "disk": 1, "descriptors": 10**9, "memory": None, "pids": None}
     run = sandbox.start(number, {"kind": "python", "code": "", "seed": None, "limits": limits}, nowhere)
     with pytest.raises(SandboxFailed, match="a program could not be begun"):
         await sandbox.explain(await run.ended, run.stopped)

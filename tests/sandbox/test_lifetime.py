@@ -14,7 +14,7 @@ import pytest
 from agentenv.errors import ConfigError
 from agentenv.sandbox import Limits, SandboxFailed
 from agentenv_local import LocalSandboxes
-from agentenv_local.jail import cgroups
+from agentenv_local.jail import cgroups, names
 
 PARENT = """
 import asyncio, os, sys
@@ -49,7 +49,7 @@ def groups() -> set[Path]:
 async def gone(pids: set[int], before: set[Path]) -> None:
     """Waits until no process of these lives and no group is left that was not there before."""
     async with asyncio.timeout(20):
-        while any(cgroups.started(pid) for pid in pids) or groups() - before:  # noqa: ASYNC110 - nobody tells
+        while any(names.started(pid) for pid in pids) or groups() - before:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.02)
 
 

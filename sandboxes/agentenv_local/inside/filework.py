@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import stat
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from agentenv_local.jail.files import WORK, WRITABLE
+from agentenv_local.jail.files import Place
 
 _CHUNK = 2**20
 
 
-def do(what: str, arguments: dict[str, Any]) -> int:
+def do(place: Place, what: str, arguments: dict[str, Any]) -> int:
     """Does one thing; 0 where it went well, else 1 and a sentence on standard error."""
     try:
-        os.chdir(WORK)
-        _WORKS[what](**arguments)
+        os.chdir(place.work)
+        if what in _WORKS:
+            _WORKS[what](**arguments)
+        else:
+            _WORKS_ON_ALL[what](place)
         sys.stdout.flush()
     except (OSError, tarfile.TarError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -61,25 +65,52 @@ def _list(path: str) -> None:
     _write_all(1, json.dumps(sorted(found)).encode())
 
 
-def _usage() -> None:
-    space = os.statvfs(WORK)
-    used = (space.f_blocks - space.f_bfree) * space.f_frsize
-    _write_all(
-        1, json.dumps([used, space.f_files - space.f_ffree, space.f_bfree * space.f_frsize, space.f_ffree]).encode()
-    )
+def _usage(place: Place) -> None:
+    """Bytes and files in use."""
+    if place.apart:
+        space = os.statvfs(place.work)
+        used = ((space.f_blocks - space.f_bfree) * space.f_frsize, space.f_files - space.f_ffree)
+    else:
+        sizes = [size for _, root in place.roots for size in _sizes(root)]
+        used = (sum(sizes), len(sizes))
+    _write_all(1, json.dumps(used).encode())
 
 
-def _pack() -> None:
+def _sizes(root: str) -> Iterator[int]:
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            yield os.lstat(os.path.join(folder, name)).st_blocks * 512
+
+
+def _pack(place: Place) -> None:
     with open(1, "wb", closefd=False) as output, tarfile.open(fileobj=output, mode="w|") as archive:
-        for root in WRITABLE:
-            archive.add(root, filter=_private)
+        for name, root in place.roots:
+            archive.add(root, arcname=name, filter=functools.partial(_private, name, root))
 
 
-def _unpack() -> None:
-    for root in WRITABLE:
+def _unpack(place: Place) -> None:
+    for _, root in place.roots:
         _clear(root, os.lstat(root).st_dev)
     with open(0, "rb", closefd=False) as source, tarfile.open(fileobj=source, mode="r|") as archive:
-        archive.extractall("/", filter="fully_trusted")  # made by `_pack`; whatever is in it stays in here
+        for member in archive:  # made by `_pack`; whatever is in it stays in here
+            found = _really(place, member.name)
+            if found is None:
+                continue
+            root, member.name = found
+            if member.islnk():
+                member.linkname = (_really(place, member.linkname) or found)[1]
+            archive.extract(member, root, filter="fully_trusted")
+
+
+def _really(place: Place, name: str) -> tuple[str, str] | None:
+    """The root that a snapshot's path lies in, and the path below it; `None` where there is no such root here."""
+    for inside, root in place.roots:
+        path = inside.lstrip("/")
+        if name == path:
+            return root, "."
+        if name.startswith(f"{path}/"):
+            return root, name[len(path) + 1 :]
+    return None
 
 
 def _clear(folder: str, device: int) -> None:
@@ -94,13 +125,14 @@ def _clear(folder: str, device: int) -> None:
                     os.rmdir(entry.path)
 
 
-def _private(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+def _private(name: str, root: str, member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     """Files, folders and links of the sandbox's own.
 
     What is none of them is of use to processes alone, which a snapshot has none of; and an interpreter that lies below
     /tmp on the host is shown there, but is the host's.
     """
-    own = os.lstat(f"/{member.name}").st_dev == os.lstat(WORK).st_dev
+    path = root + f"/{member.name}".removeprefix(name)
+    own = os.lstat(path).st_dev == os.lstat(root).st_dev
     return member if own and (member.isreg() or member.isdir() or member.issym() or member.islnk()) else None
 
 
@@ -110,11 +142,5 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-_WORKS: dict[str, Callable[..., None]] = {
-    "read": _read,
-    "write": _write,
-    "list": _list,
-    "usage": _usage,
-    "pack": _pack,
-    "unpack": _unpack,
-}
+_WORKS: dict[str, Callable[..., None]] = {"read": _read, "write": _write, "list": _list}
+_WORKS_ON_ALL: dict[str, Callable[[Place], None]] = {"usage": _usage, "pack": _pack, "unpack": _unpack}

@@ -32,10 +32,11 @@ def prepare(limits: dict[str, int | None], descriptors: tuple[int, ...]) -> None
     _arrange(descriptors)
 
 
-def play(message: wire.Message) -> NoReturn:
+def play(message: wire.Message, place: files.Place) -> NoReturn:
     """Plays one program, which may look into itself: nothing of the warden's is open in it any more."""
     libc.prctl(libc.PR_SET_DUMPABLE, 1)
-    _KINDS[message["kind"]](message)
+    os.environ.update(place.variables)
+    _KINDS[message["kind"]](message, place)
 
 
 def _arrange(descriptors: tuple[int, ...]) -> None:
@@ -49,37 +50,42 @@ def _arrange(descriptors: tuple[int, ...]) -> None:
     os.closerange(lowest, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
-def _limit(*, cpu: int | None, disk: int, descriptors: int) -> None:
+def _limit(*, cpu: int | None, disk: int, descriptors: int, memory: int | None, pids: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1))  # 0 would still wake a handler of the host that cores are piped to
     if cpu is not None:
         resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
+    if memory is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    if pids is not None:
+        resource.setrlimit(resource.RLIMIT_NPROC, (pids, pids))
     resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # who writes too much is told so by write itself
 
 
-def _command(message: wire.Message) -> NoReturn:
-    argv, env = message["argv"], os.environ | message["env"]
+def _command(message: wire.Message, place: files.Place) -> NoReturn:
+    argv, env, cwd = message["argv"], os.environ | message["env"], message["cwd"] or place.work
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     try:
-        os.chdir(message["cwd"])
+        os.chdir(os.path.join(place.work, cwd))
         os.execvpe(argv[0], argv, env)
     except (OSError, ValueError) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        what = argv[0] if os.path.isdir(message["cwd"]) else message["cwd"]
+        what = argv[0] if os.path.isdir(cwd) else cwd
         os.write(2, f"{what}: {reason}\n".encode())
         missing = isinstance(error, OSError) and error.errno == errno.ENOENT
         os._exit(NOT_FOUND if missing else CANNOT_RUN)
 
 
-def _python(message: wire.Message) -> NoReturn:
+def _python(message: wire.Message, place: files.Place) -> NoReturn:
     """Runs code as the main module, and ends without the interpreter's long farewell."""
     _open_streams()
     reseed(message["seed"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = [MAIN]
-    sys.path.insert(0, files.WORK)
+    os.chdir(place.work)
+    sys.path.insert(0, place.work)
     main = types.ModuleType("__main__")
     main.__dict__["__builtins__"] = __builtins__
     sys.modules["__main__"] = main
@@ -146,19 +152,20 @@ def _open_streams() -> None:
     vars(sys).update(__stdin__=sys.stdin, __stdout__=sys.stdout, __stderr__=sys.stderr)
 
 
-def _session(message: wire.Message) -> NoReturn:
+def _session(message: wire.Message, place: files.Place) -> NoReturn:
     _open_streams()
     reseed(message["seed"])
     sys.argv = [""]
-    sys.path.insert(0, files.WORK)
+    os.chdir(place.work)
+    sys.path.insert(0, place.work)
     session.serve(3)
 
 
-def _files(message: wire.Message) -> NoReturn:
-    os._exit(filework.do(message["what"], message["arguments"]))
+def _files(message: wire.Message, place: files.Place) -> NoReturn:
+    os._exit(filework.do(place, message["what"], message["arguments"]))
 
 
-_KINDS: dict[str, Callable[[wire.Message], NoReturn]] = {
+_KINDS: dict[str, Callable[[wire.Message, files.Place], NoReturn]] = {
     "command": _command,
     "python": _python,
     "session": _session,

@@ -1,6 +1,7 @@
 """The first process of a sandbox: starts what it is told to, waits for it, and ends it.
 
-It is number 1 in its own process namespace, so no signal from inside ends it and everything inside ends with it. It
+It is number 1 in its own process namespace, so no signal from inside ends it and everything inside ends with it. Where
+there are no namespaces it stands outside of its sandbox, as a user or behind rules that its programs cannot signal. It
 runs nothing itself: each program, and each look at a file, is a child.
 """
 
@@ -14,15 +15,22 @@ import socket
 from typing import NoReturn
 
 from agentenv_local import wire
-from agentenv_local.inside import programs
-from agentenv_local.jail import files
+from agentenv_local.inside import family, programs
+from agentenv_local.jail import walls
 
 
 class Warden:
-    """Serves one sandbox over its socket until the other side is gone."""
+    """Serves one sandbox over its socket until the other side is gone.
 
-    def __init__(self, link: socket.socket) -> None:
+    Args:
+        plan: how the sandbox is walled off; where this process is not inside of the walls itself, each program is put
+            behind them before it begins.
+    """
+
+    def __init__(self, link: socket.socket, plan: walls.Plan) -> None:
         self._link = link
+        self._plan = plan
+        self._family: family.Family = family.Namespace() if plan.place.apart else family.Descendants()
         self._reader = wire.Reader(link)
         self._runs: dict[int, int] = {}
         """Number of the run by process."""
@@ -77,13 +85,15 @@ class Warden:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()
+            if not self._plan.place.apart:
+                walls.confine(self._plan)
             programs.prepare(message["limits"], descriptors)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 wire.send(self._link, {"broken": message["id"], "error": str(error)})
             os._exit(1)
         try:
-            programs.play(message)
+            programs.play(message, self._plan.place)
         finally:
             os._exit(127)
 
@@ -107,8 +117,7 @@ class Warden:
 
     def _end_all(self) -> None:
         """Ends every process but this one, and waits until they have."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(-1, signal.SIGKILL)
+        self._family.end()
         self._reap(options=0)
 
     def _end_strays(self, leader: int) -> None:
@@ -117,7 +126,7 @@ class Warden:
         Whoever is caught between two looks is seen by the next; whoever keeps forking meets the limit on processes.
         """
         for _ in range(100):
-            found = [pid for pid in _strays(leader) if pid not in self._runs]
+            found = [pid for pid in family.strays(leader) if pid not in self._runs]
             for pid in found:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -141,30 +150,12 @@ class Warden:
                     "code": os.waitstatus_to_exitcode(status),
                     "cpu": usage.ru_utime + usage.ru_stime,
                     "peak": usage.ru_maxrss * 1024,
-                    "full": _is_full(),
+                    "full": self._is_full(),
                 }
                 with contextlib.suppress(OSError):
                     wire.send(self._link, ended)
 
-
-def _is_full() -> bool:
-    """Whether there is no room left for private files."""
-    space = os.statvfs(files.WORK)
-    return space.f_bavail == 0 or space.f_favail == 0
-
-
-def _strays(leader: int) -> list[int]:
-    """Processes of a session, and those whose parent is the warden."""
-    found = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or name == "1":
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
-        except OSError:
-            continue
-        state, parent, _, session = fields[0], int(fields[1]), int(fields[2]), int(fields[3])
-        if state != b"Z" and (session == leader or parent == 1):
-            found.append(int(name))
-    return found
+    def _is_full(self) -> bool:
+        """Whether there is no room left for private files."""
+        space = os.statvfs(self._plan.place.work)
+        return space.f_bavail == 0 or space.f_favail == 0

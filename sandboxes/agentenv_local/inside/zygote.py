@@ -1,6 +1,6 @@
 """The zygote: imports what programs will need, once, and forks a walled-off warden for every sandbox.
 
-    python -I -m agentenv_local.inside.zygote SOCKET_FD PRELOAD…
+    python -I -m agentenv_local.inside.zygote SOCKET_FD namespaces|restricted PRELOAD…
 
 It is single-threaded, so that a fork has all there is; it holds nothing but modules; and when the process at the other
 end of its socket is gone, however it went, it ends every sandbox, removes their control groups, and ends itself.
@@ -14,50 +14,62 @@ import importlib
 import os
 import secrets
 import selectors
+import shutil
 import signal
 import socket
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from agentenv_local import wire
-from agentenv_local.inside import warden
-from agentenv_local.jail import cgroups, files, landlock, libc, walls
+from agentenv_local.inside import family, warden
+from agentenv_local.jail import cgroups, files, landlock, libc, names, walls
 
 _FIRST_UID, _UIDS = 1_500_000_000, 500_000_000
 """Users of the host that nobody has: each sandbox's processes belong to another one."""
 
+_TEMPORARY = Path("/tmp")
 _PATIENCE_SECONDS = 10.0
 """How long a step of walling off may take."""
 
 
 @dataclass(slots=True)
 class _Cell:
-    """A sandbox as the zygote sees it: the warden's process, its group, and a descriptor that tells of its end."""
+    """A sandbox as the zygote sees it: the warden's process, its group, a descriptor that tells of its end, and the
+    folder of its files where they are the host's."""
 
     number: int
     pid: int
     group: cgroups.Group
     ended: int
+    folder: Path | None
 
 
 class Zygote:
-    """Serves one client until it is gone."""
+    """Serves one client until it is gone.
 
-    def __init__(self, link: socket.socket) -> None:
+    Args:
+        divided: whether its sandboxes get namespaces of their own.
+    """
+
+    def __init__(self, link: socket.socket, *, divided: bool) -> None:
         self._link = link
+        self._divided = divided
         self._reader = wire.Reader(link)
         self._selector = selectors.DefaultSelector()
         self._cells: dict[int, _Cell] = {}
         self._readable = files.readable_paths()
         self._groups = cgroups.find()
+        self._users = os.geteuid() == 0 and (divided or _others_may_read(self._readable))
 
     def serve(self) -> None:
         libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
         self._selector.register(self._link, selectors.EVENT_READ)
-        wire.send(self._link, {"ready": os.getpid(), "landlock": landlock.version()})
+        ready = {"ready": os.getpid(), "landlock": landlock.version(), "groups": self._groups.version}
+        wire.send(self._link, ready | {"users": self._users})
         try:
             while not self._reader.ended:
                 for key, _ in self._selector.select():
@@ -82,21 +94,56 @@ class Zygote:
 
     def _create(self, number: int, message: dict[str, Any], descriptor: int) -> None:
         group: cgroups.Group | None = None
+        folder = None if self._divided else _TEMPORARY / names.fresh()
         try:
             group = self._groups.make(memory_bytes=message["memory"], pids=message["pids"] + 1)
-            space = files.Space(message["disk"], message["files"])
-            pid = self._fork_walled(walls.Plan(space, self._readable), group, descriptor)
+            plan = self._plan(files.Space(message["disk"], message["files"]), folder)
+            fork = self._fork_walled if self._divided else self._fork_confining
+            pid = fork(plan, group, descriptor)
         except (OSError, ValueError) as error:
             if group is not None:
                 cgroups.remove(group)
+            _remove(folder)
             self._tell({"failed": number, "error": str(error)})
             return
         finally:
             os.close(descriptor)
-        cell = _Cell(number, pid, group, os.pidfd_open(pid))
+        cell = _Cell(number, pid, group, os.pidfd_open(pid), folder)
         self._cells[number] = cell
         self._selector.register(cell.ended, selectors.EVENT_READ, cell)
         self._tell({"created": number, "pid": pid})
+
+    def _plan(self, space: files.Space, folder: Path | None) -> walls.Plan:
+        """For a sandbox of namespaces, or for one whose files are in this folder, which is made."""
+        uid = _FIRST_UID + secrets.randbelow(_UIDS) if self._users else None
+        if folder is None:
+            return walls.Plan(files.MOUNTED, space, self._readable, uid)
+        place = files.place_below(str(folder))
+        for path in (str(folder), *(root for _, root in place.roots)):
+            os.makedirs(path, mode=0o700)
+            if uid is not None:
+                os.chown(path, uid, uid)
+        return walls.Plan(place, space, self._readable, uid)
+
+    def _fork_confining(self, plan: walls.Plan, group: cgroups.Group, link: int) -> int:
+        """Forks a warden that stands outside and confines each of its programs."""
+        mine, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            mine.close()
+            _be_warden(theirs, plan, link)
+        theirs.close()
+        mine.settimeout(_PATIENCE_SECONDS)
+        with mine:
+            try:
+                cgroups.join(group, pid)
+                mine.sendall(b"\n")
+                _expect(mine)
+            except BaseException:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                raise
+        return pid
 
     def _fork_walled(self, plan: walls.Plan, group: cgroups.Group, link: int) -> int:
         """Forks a process that divides the namespaces and forks the warden, the first process of its own."""
@@ -110,8 +157,7 @@ class Zygote:
         with mine:
             try:
                 _expect(mine)
-                uid = _FIRST_UID + secrets.randbelow(_UIDS) if os.geteuid() == 0 else os.geteuid()
-                walls.name_user(middle, uid, uid if os.geteuid() == 0 else os.getegid())
+                walls.name_user(middle, *((os.geteuid(), os.getegid()) if plan.uid is None else (plan.uid, plan.uid)))
                 cgroups.join(group, middle)
                 mine.sendall(b"\n")
                 pid = int(_expect(mine))
@@ -131,15 +177,24 @@ class Zygote:
         return pid
 
     def _bury(self, cell: _Cell) -> None:
-        """A warden has ended, and so has everything in its sandbox."""
+        """A warden has ended, and so has everything in its sandbox, or it does now."""
         self._selector.unregister(cell.ended)
         os.close(cell.ended)
         del self._cells[cell.number]
         _, status = os.waitpid(cell.pid, 0)
+        self._end_orphans()
         counted = _fields(cell.group.count())
         with contextlib.suppress(OSError):
             cgroups.remove(cell.group)
+        _remove(cell.folder)
         self._tell({"gone": cell.number, "code": os.waitstatus_to_exitcode(status), **counted})
+
+    def _end_orphans(self) -> None:
+        """Ends whoever a warden has left, where no process namespace has ended with it."""
+        if self._divided:
+            return
+        others = frozenset(cell.pid for cell in self._cells.values())
+        family.bury(family.Descendants(others).end())
 
     def _end_all(self) -> None:
         for cell in self._cells.values():
@@ -176,8 +231,11 @@ def _be_warden(link: socket.socket, plan: walls.Plan, descriptor: int) -> NoRetu
         _expect(link)
         os.setsid()
         kept = os.dup(descriptor)
-        walls.wall_off(plan)
-        libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)  # now, since becoming another user has undone it
+        if plan.place.apart:
+            walls.wall_off(plan)
+            libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)  # now, since becoming another user has undone it
+        else:
+            libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)  # and no signal at the zygote's death: it has a family to end
         link.sendall(b"ok\n")
         link.close()
         os.dup2(kept, 3)
@@ -186,7 +244,7 @@ def _be_warden(link: socket.socket, plan: walls.Plan, descriptor: int) -> NoRetu
         for place in (0, 1, 2):
             os.dup2(nowhere, place)
         os.close(nowhere)
-        warden.Warden(socket.socket(fileno=3)).serve()
+        warden.Warden(socket.socket(fileno=3), plan).serve()
         code = 0
     except BaseException as error:
         _complain(link, error)
@@ -217,6 +275,32 @@ def _complain(link: socket.socket, error: BaseException) -> None:
         link.sendall(f"!{text}\n".encode())
 
 
+def _others_may_read(paths: Sequence[str]) -> bool:
+    """Whether a user that nobody is may read these; an interpreter in somebody's home often may not."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            walls.become_user(_FIRST_UID)
+            os._exit(0 if all(os.access(path, os.R_OK) for path in paths) else 1)
+        finally:
+            os._exit(1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _remove(folder: Path | None) -> None:
+    """Removes a sandbox's files, however its programs have left them."""
+    if folder is None:
+        return
+
+    def open_up(function: Any, path: str, _: Any) -> None:
+        with contextlib.suppress(OSError):
+            os.chmod(os.path.dirname(path), 0o700, follow_symlinks=False)
+            os.chmod(path, 0o700, follow_symlinks=False)
+            function(path)
+
+    shutil.rmtree(folder, onerror=open_up)
+
+
 def _fields(counted: cgroups.Counted) -> dict[str, float]:
     return {name: getattr(counted, name) for name in cgroups.Counted.__slots__}
 
@@ -226,8 +310,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the socket tells when it is over, and then there is work to do
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        _prepare(sys.argv[2:])
-        zygote = Zygote(link)
+        _prepare(sys.argv[3:])
+        zygote = Zygote(link, divided=sys.argv[2] == "namespaces")
     except OSError as error:
         wire.send(link, {"failed": None, "error": str(error)})
     else:
@@ -241,6 +325,9 @@ def _prepare(modules: Sequence[str]) -> None:
         OSError: a module cannot be had, or cannot be forked.
     """
     cgroups.sweep()
+    for folder in _TEMPORARY.glob(f"{names.PREFIX}-*"):
+        if names.is_stale(folder.name):
+            _remove(folder)
     for name in modules:
         try:
             importlib.import_module(name)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
-import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from agentenv_local.jail import names
+
 _ROOT = Path("/sys/fs/cgroup")
-_PREFIX = "agentenv"
 _CONTROLLERS = ("memory", "pids", "cpuacct")
 _FAIRNESS = "cpu"
 """All of a sandbox's processes together get what one process of the host gets, where this controller is there."""
@@ -55,11 +53,16 @@ class Groups(Protocol):
 
 
 def find() -> Groups:
-    """The control groups of this host.
+    """The control groups of this host that this process may make groups in; of version 0 where there are none."""
+    try:
+        groups = _find()
+        remove(groups.make(memory_bytes=2**20, pids=1))
+    except (OSError, StopIteration):
+        return _None()
+    return groups
 
-    Raises:
-        OSError: there are none this user may make groups in.
-    """
+
+def _find() -> Groups:
     if (_ROOT / "cgroup.controllers").exists():
         return _Unified(_ROOT)
     folders = {name: _own_folder(name) for name in _CONTROLLERS}
@@ -92,25 +95,12 @@ def sweep() -> int:
     removed = 0
     with contextlib.suppress(OSError):
         for folder in find().parents:
-            for stale in folder.glob(f"{_PREFIX}-*"):
-                maker = re.match(rf"{_PREFIX}-(\d+)-(\d+)-", stale.name)
-                if maker is not None and started(int(maker[1])) != int(maker[2]):
+            for stale in folder.glob(f"{names.PREFIX}-*"):
+                if names.is_stale(stale.name):
                     with contextlib.suppress(OSError):
                         stale.rmdir()
                         removed += 1
     return removed
-
-
-def started(pid: int) -> int:
-    """When a process began, in ticks since the machine did, unlike any later one of its number; 0 if there is none."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    except (OSError, IndexError):
-        return 0
-
-
-def _name() -> str:
-    return f"{_PREFIX}-{os.getpid()}-{started(os.getpid())}-{secrets.token_hex(4)}"
 
 
 def _own_folder(controller: str) -> Path:
@@ -124,6 +114,23 @@ def _own_folder(controller: str) -> Path:
     raise FileNotFoundError(f"the control groups have no {controller}")
 
 
+class _None:
+    """No groups: nothing is limited together, and nothing is counted."""
+
+    version = 0
+    parents: tuple[Path, ...] = ()
+
+    def make(self, *, memory_bytes: int, pids: int) -> Group:
+        return _NoGroup()
+
+
+class _NoGroup:
+    folders: tuple[Path, ...] = ()
+
+    def count(self) -> Counted:
+        return Counted()
+
+
 class _Separate:
     """Version 1: a tree for each controller."""
 
@@ -134,7 +141,7 @@ class _Separate:
         self._folders = folders
 
     def make(self, *, memory_bytes: int, pids: int) -> Group:
-        name = _name()
+        name = names.fresh()
         made = {controller: folder / name for controller, folder in self._folders.items()}
         try:
             for folder in made.values():
@@ -179,7 +186,7 @@ class _Unified:
 
     def make(self, *, memory_bytes: int, pids: int) -> Group:
         self._hand_on()
-        folder = self._own / _name()
+        folder = self._own / names.fresh()
         try:
             folder.mkdir()
             (folder / "memory.max").write_text(str(memory_bytes))
@@ -196,7 +203,7 @@ class _Unified:
         handed_on = self._own / "cgroup.subtree_control"
         if {"memory", "pids"} <= set(handed_on.read_text().split()):
             return
-        inner = self._own / f"{_PREFIX}-makers"
+        inner = self._own / f"{names.PREFIX}-makers"
         inner.mkdir(exist_ok=True)
         for pid in (self._own / "cgroup.procs").read_text().split():
             with contextlib.suppress(ProcessLookupError):

@@ -20,6 +20,7 @@ from agentenv_local.jail import libc
 
 WORK, HOME = "/sandbox", "/home/sandbox"
 WRITABLE = (WORK, HOME, "/tmp", "/var/tmp", "/dev/shm")
+_WITHOUT_MOUNTS = (WORK, HOME, "/tmp")
 
 _PROGRAMS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _SETTINGS = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "ssl", "mime.types")
@@ -48,6 +49,37 @@ class Space:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a sandbox's own files are.
+
+    Attributes:
+        roots: where each writable folder really is, by what it is called inside (and in a snapshot): the working
+            folder, the home, the folder for temporary files, and whatever else there is.
+        apart: whether they are a file system of their own, which holds nothing else and has an end.
+    """
+
+    roots: tuple[tuple[str, str], ...]
+    apart: bool
+
+    @property
+    def work(self) -> str:
+        return self.roots[0][1]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What programs have to be told."""
+        return {"HOME": self.roots[1][1], "TMPDIR": self.roots[2][1]}
+
+
+MOUNTED = Place(tuple((path, path) for path in WRITABLE), apart=True)
+
+
+def place_below(folder: str) -> Place:
+    """Folders of a sandbox that cannot have mounts of its own; not made yet."""
+    return Place(tuple((path, f"{folder}{path}") for path in _WITHOUT_MOUNTS), apart=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """Something of the host that is shown at its own place: opened, unless it is a link.
 
@@ -72,8 +104,12 @@ def readable_paths() -> tuple[str, ...]:
     interpreter = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     outside = sorted(path for path in interpreter if not any(_below(path, program) for program in _PROGRAMS))
     settings = [f"/etc/{name}" for name in _SETTINGS]
-    devices = [f"/dev/{name}" for name in _DEVICES]
-    return tuple(path for path in (*_PROGRAMS, *outside, *settings, *devices) if os.path.lexists(path))
+    return tuple(path for path in (*_PROGRAMS, *outside, *settings, *devices()) if os.path.lexists(path))
+
+
+def devices() -> tuple[str, ...]:
+    """The few that every program may use."""
+    return tuple(path for name in _DEVICES if os.path.exists(path := f"/dev/{name}"))
 
 
 def enter(space: Space, *, uid: int, sources: Sequence[Source]) -> None:

@@ -80,7 +80,8 @@ class Rules:
     families: tuple[int, ...] = (_UNIX, _INET, _INET6)
 
 
-WITHOUT_NETWORK_NAMESPACE = Rules(families=(_UNIX,))
+WITHOUT_NETWORK_NAMESPACE = Rules(families=())
+"""Pairs of connected sockets can be had, but none that could be bound or connected."""
 
 
 def known_here() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -29,10 +30,18 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _UP = 0x8913, 0x8914, 1
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a sandbox is walled off. `space` is that of its private files, `readable` what it sees of the host."""
+    """How a sandbox is walled off.
 
+    Attributes:
+        place: where its private files are. space: what they may take, where they are apart from the host's.
+        readable: what it sees of the host.
+        uid: of the host's user it is; `None` for this process's own. In a user namespace it is called `UID`.
+    """
+
+    place: files.Place
     space: files.Space
     readable: tuple[str, ...]
+    uid: int | None
 
 
 class StepFailed(OSError):
@@ -56,7 +65,8 @@ def wall_off(plan: Plan) -> None:
     """Everything else, in the process that is number 1 in its namespace. There is no way back."""
     sources: list[files.Source] = []
     _step("files of the host", lambda: sources.extend(map(files.Source.open, plan.readable)))
-    _step("user", _become_user)
+    if os.geteuid() != UID:
+        _step("user", lambda: become_user(UID))
     _step("files", lambda: files.enter(plan.space, uid=UID, sources=sources))
     _step("host name", lambda: socket.sethostname("sandbox"))
     _step("loopback", _raise_loopback)
@@ -68,11 +78,29 @@ def wall_off(plan: Plan) -> None:
     libc.prctl(libc.PR_SET_DUMPABLE, 0)
 
 
-def _become_user() -> None:
-    if os.geteuid() != UID:
-        os.setgroups([])
-        os.setresgid(UID, UID, UID)
-        os.setresuid(UID, UID, UID)
+def confine(plan: Plan) -> None:
+    """What can be done in the host's own namespaces, in a process that is about to run a program. No way back.
+
+    Sockets are refused altogether: the host's network, and its services behind sockets in files, are in sight.
+    """
+    if plan.uid is not None:
+        uid = plan.uid
+        _step("user", lambda: become_user(uid))
+    else:
+        with contextlib.suppress(PermissionError):  # whoever may not give up groups has none that root would
+            os.setgroups([])
+    _step("privileges", capabilities.drop_all)
+    if landlock.version():
+        writable = [*(root for _, root in plan.place.roots), *files.devices()]
+        _step("file rules", lambda: landlock.restrict(readable=plan.readable, writable=writable, tcp=False))
+    _step("system calls", lambda: syscalls.filter_calls(syscalls.WITHOUT_NETWORK_NAMESPACE))
+
+
+def become_user(uid: int) -> None:
+    """The user and group of this number, and no other group."""
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
 
 
 def _raise_loopback() -> None:
