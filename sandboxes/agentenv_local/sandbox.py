@@ -35,9 +35,10 @@ from agentenv.sandbox import (
     Stream,
     Usage,
 )
+from agentenv.sandbox.pipes import Pipes
 from agentenv_local import wire
 from agentenv_local.channel import Channel
-from agentenv_local.execution import Ended, Pipes
+from agentenv_local.execution import Ended
 from agentenv_local.jail.cgroups import Counted
 
 _GRACE_SECONDS = 2.0

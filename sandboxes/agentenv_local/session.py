@@ -11,9 +11,10 @@ import time
 
 from agentenv.errors import UnsupportedError
 from agentenv.sandbox import Cause, ExecResult, OnOutput, PythonSession, SandboxFailed, Stream, Usage
+from agentenv.sandbox.pipes import Pipes
 from agentenv_local import wire
 from agentenv_local.channel import Channel
-from agentenv_local.execution import Ended, Pipes
+from agentenv_local.execution import Ended
 from agentenv_local.sandbox import LocalSandbox, Run
 
 _START_SECONDS = 10.0
