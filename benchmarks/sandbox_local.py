@@ -4,11 +4,15 @@ They take turns, call by call. A plain process starts an interpreter each time a
 A local sandbox was walled off before the code came, and its interpreter is forked from one that has imported what is
 wanted; the program with numpy and sympy does little, so that it is the imports that are compared. "used once" is what a
 grader does: a sandbox taken from the ready ones, and thrown away, whole, after a single execution.
+
+Beside them, in every round, SWE-ReX's local runtime, which isolates nothing: its commands are plain processes, its
+sessions shells behind a pseudo terminal. SandboxFusion is not compared: on PyPI there is only its client.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import statistics
 import sys
 import time
@@ -17,12 +21,15 @@ from dataclasses import asdict, dataclass
 
 from agentenv.sandbox import Limits, Sandbox
 from agentenv_local import LocalSandboxes
+from benchmarks.peers.install import SWEREX
+from benchmarks.processes import run_module
 from benchmarks.result import Result, Table, milliseconds
 
 CALLS = 100
 SIDE_BY_SIDE = 8
 MATHEMATICS = "import numpy, sympy; print(sympy.Integer(6) * 7, numpy.ones(3).sum())"
 SLEEPERS = 64
+PEER_CALLS, PEER_SLEEPERS = 30, 4
 LATENCY_TARGET, THROUGHPUT_TARGET, SLEEP_TARGET, FORK_TARGET = 0.5, 20.0, 1.5, 0.02
 
 
@@ -32,20 +39,27 @@ class Measured:
 
     Attributes:
         plain, again, once: `print(1)` in a plain process, in a sandbox that has run before, in one used once.
+        laden: in one used once, of a zygote that has imported numpy and sympy: a larger process to fork.
         plain_rate, rate: `MATHEMATICS`, eight at a time.
         sleeping: 64 sessions that sleep for a second each. forking: a live session.
+        peer_command, peer_session: `print(1)` by SWE-ReX. peer_sleeping: four of its sessions that sleep for a second.
     """
 
     plain: float
     again: float
     once: float
+    laden: float
     plain_rate: float
     rate: float
     sleeping: float
     forking: float
+    peer_command: float
+    peer_session: float
+    peer_sleeping: float
 
 
 def run(rounds: int = 5) -> Result:
+    SWEREX.install()
     found = [asyncio.run(_measure()) for _ in range(rounds)]
     middle = Measured(*(statistics.median(values) for values in zip(*map(_values, found), strict=True)))
     ratio, faster = middle.once / middle.plain, middle.rate / middle.plain_rate
@@ -67,29 +81,42 @@ def run(rounds: int = 5) -> Result:
         ["`print(1)`, a plain process", f"{milliseconds(middle.plain)} ms"],
         ["`print(1)`, a sandbox used once", f"{milliseconds(middle.once)} ms"],
         ["`print(1)`, a sandbox used before", f"{milliseconds(middle.again)} ms"],
+        ["`print(1)`, a sandbox used once, numpy and sympy imported", f"{milliseconds(middle.laden)} ms"],
         ["numpy and sympy, plain processes, a second", f"{middle.plain_rate:.1f}"],
         ["numpy and sympy, sandboxes, a second", f"{middle.rate:.0f}"],
         [f"{SLEEPERS} sessions sleeping for 1 s", f"{middle.sleeping:.2f} s"],
         ["forking a live session", f"{milliseconds(middle.forking)} ms"],
+        [f"`print(1)`, a command of SWE-ReX {SWEREX.version}, not isolated", f"{milliseconds(middle.peer_command)} ms"],
+        ["`print(1)`, in a session of SWE-ReX", f"{milliseconds(middle.peer_session)} ms"],
+        [f"{PEER_SLEEPERS} sessions of SWE-ReX sleeping for 1 s", f"{middle.peer_sleeping:.2f} s"],
     ]
     return Result("sandbox_local", verdict, Table(["what", "median"], rows), {"rounds": [asdict(one) for one in found]})
 
 
 async def _measure() -> Measured:
-    async with LocalSandboxes(limits=Limits(pids=128), preload=["numpy", "sympy"], warm=4) as sandboxes:
-        kept = await sandboxes.create()
+    limits = Limits(pids=128)
+    async with LocalSandboxes(limits=limits, warm=4) as bare:
+        kept = await bare.create()
+        async with LocalSandboxes(limits=limits, preload=["numpy", "sympy"], warm=4) as laden:
+            contestants = (lambda: _plain("print(1)"), lambda: _again(kept), lambda: _once(bare), lambda: _once(laden))
+            calls = await _in_turns(contestants)
+            plain_rate = await _rate(lambda: _plain(MATHEMATICS), 3 * SIDE_BY_SIDE)
+            async with laden.sandbox() as one:
+                rate = await _rate(lambda: _checked(one), 20 * SIDE_BY_SIDE)
+                sleeping, forking = await _sleep(one), await _fork(one)
+    arguments = ["--calls", str(PEER_CALLS), "--sleepers", str(PEER_SLEEPERS)]
+    peer = json.loads(run_module(SWEREX.runner, arguments, SWEREX.python).splitlines()[-1])
+    peers = (peer["command"], peer["session"], peer["slept"])
+    return Measured(*calls, plain_rate, rate, sleeping, forking, *peers)
 
-        async def again() -> None:
-            assert (await kept.run_python("print(1)")).ok
 
-        async def once() -> None:
-            async with sandboxes.sandbox() as fresh:
-                assert (await fresh.run_python("print(1)")).ok
+async def _again(sandbox: Sandbox) -> None:
+    assert (await sandbox.run_python("print(1)")).ok
 
-        plain, repeated, single = await _in_turns((lambda: _plain("print(1)"), again, once))
-        plain_rate = await _rate(lambda: _plain(MATHEMATICS), 3 * SIDE_BY_SIDE)
-        rate = await _rate(lambda: _checked(kept), 20 * SIDE_BY_SIDE)
-        return Measured(plain, repeated, single, plain_rate, rate, await _sleep(kept), await _fork(kept))
+
+async def _once(sandboxes: LocalSandboxes) -> None:
+    async with sandboxes.sandbox() as fresh:
+        assert (await fresh.run_python("print(1)")).ok
 
 
 async def _in_turns(contestants: tuple[Callable[[], Awaitable[None]], ...]) -> list[float]:
