@@ -4,4 +4,12 @@ from __future__ import annotations
 
 from agentenv.registry import EnvSpec
 
-SPECS: tuple[EnvSpec, ...] = ()
+SPECS: tuple[EnvSpec, ...] = (
+    EnvSpec(
+        id="code/terminal-v0",
+        entry_point="agentenv_code.terminal.env:Terminal",
+        description="Task folders in Harbor's format (terminal-bench 2), worked on with bash. See tasks_path=.",
+        max_turns=40,
+        tags=("code", "terminal", "tools", "multi-turn"),
+    ),
+)
