@@ -12,4 +12,11 @@ SPECS: tuple[EnvSpec, ...] = (
         max_turns=40,
         tags=("code", "terminal", "tools", "multi-turn"),
     ),
+    EnvSpec(
+        id="code/repair-v0",
+        entry_point="agentenv_code.repair.env:Repair",
+        description="Small repositories with a bug, in SWE-bench's shape, judged by tests the agent does not see.",
+        max_turns=40,
+        tags=("code", "repair", "tools", "multi-turn"),
+    ),
 )

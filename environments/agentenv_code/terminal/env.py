@@ -17,19 +17,18 @@ from agentenv.sandbox.sharing import BorrowedBackend
 from agentenv.tasks import ListTasks, TaskSet
 from agentenv.threads import THREADS
 from agentenv.tools import tool
+from agentenv_code.terminal.done import DONE, GO_ON, is_done
 from agentenv_code.terminal.folder import TaskFolder, read_folders
 from agentenv_code.terminal.ground import Ground, Site
 from agentenv_code.terminal.shell import Shell, report
 from agentenv_code.terminal.verifier import Verdict, judge
 
 OWN_TASKS = Path(__file__).parent / "tasks"
-DONE = "DONE"
 SYSTEM_PROMPT = (
     "You work in a Linux terminal through the tool `bash`. Do what is asked and check your work. When you have "
     f"finished, answer {DONE} on a line of its own, without calling a tool: that ends the session, and what you leave "
     "behind is tested."
 )
-_GO_ON = f"The session goes on. Work with `bash`, or answer {DONE} on a line of its own to have your work tested."
 _LONGEST_CALL = 24 * 3600.0
 """Seconds of a tool call; the shell has a limit of its own."""
 
@@ -140,7 +139,7 @@ class Terminal(ChatEnv):
         return report(result, characters=self._characters, seconds=seconds)
 
     async def respond(self, message: Message) -> Sequence[Message] | None:
-        return None if is_done(message.text) else [user(_GO_ON)]
+        return None if is_done(message.text) else [user(GO_ON)]
 
     @reward
     async def solved(self) -> float:
@@ -180,13 +179,3 @@ class Terminal(ChatEnv):
         if self._folder is None or self._shell is None:
             raise UnsupportedError("no episode is being played; call reset() first")
         return self._folder, self._shell
-
-
-def is_done(text: str) -> bool:
-    """Whether a reply ends in the word that ends a session.
-
-    >>> is_done("All notes are sorted.\\n\\n**DONE**"), is_done("It is not DONE yet")
-    (True, False)
-    """
-    last = text.rstrip().rpartition("\n")[2]
-    return last.strip(" *`.!\"'") == DONE

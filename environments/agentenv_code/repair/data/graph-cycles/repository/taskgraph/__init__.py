@@ -1,0 +1,4 @@
+from taskgraph.graph import Graph
+from taskgraph.order import CycleError, order
+
+__all__ = ["CycleError", "Graph", "order"]

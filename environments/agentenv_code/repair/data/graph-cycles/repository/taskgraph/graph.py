@@ -1,0 +1,20 @@
+"""Tasks and what each of them needs."""
+
+
+class Graph:
+    """Names of tasks, each with the tasks that have to be done before it."""
+
+    def __init__(self):
+        self._needs = {}
+
+    def add(self, task, needs=[]):
+        """Adds a task. What it needs is added, too, if it is not there yet."""
+        self._needs.setdefault(task, needs)
+        for need in needs:
+            self._needs.setdefault(need, [])
+
+    def tasks(self):
+        return list(self._needs)
+
+    def needs(self, task):
+        return self._needs[task]

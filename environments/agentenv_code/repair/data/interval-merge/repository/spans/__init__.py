@@ -1,0 +1,3 @@
+from spans.merging import gaps, merge
+
+__all__ = ["gaps", "merge"]

@@ -1,0 +1,3 @@
+from minicache.store import Cache
+
+__all__ = ["Cache"]
