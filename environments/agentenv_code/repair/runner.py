@@ -113,12 +113,14 @@ def compare_strictly(root: str) -> None:
     plain = unittest.TestCase.assertEqual
 
     def deciders(value: object, depth: int = 0) -> set[type]:
+        code = getattr(type(value).__eq__, "__code__", None)
+        if code is not None and code.co_filename.startswith(root):
+            return {type(value)}
         if isinstance(value, dict):
             value = [*value, *value.values()]
         if isinstance(value, list | tuple | set | frozenset) and depth < 20:
             return set().union(*(deciders(item, depth + 1) for item in value))
-        code = getattr(type(value).__eq__, "__code__", None)
-        return {type(value)} if code is not None and code.co_filename.startswith(root) else set()
+        return set()
 
     def assertEqual(self: unittest.TestCase, first: object, second: object, msg: object = None) -> None:
         if deciders(first) != deciders(second):
@@ -174,6 +176,7 @@ def main() -> None:
         write(channel, f"{token} {index} {outcome}\n".encode())
 
     codes = {name: compile(source, f"<{name}>", "exec", dont_inherit=True) for name, source in order["modules"].items()}
+    methods = {name: dict(method_codes(code)) for name, code in codes.items()}
     compare_strictly(root)
     watch, control = Watch(root), Control("test_that_must_fail")
     tell(-1, BEGUN)
@@ -182,7 +185,7 @@ def main() -> None:
     modules = {name: run_module(name, code) for name, code in codes.items()}
     for index, name in enumerate(tests):
         module = name.rsplit(".", 2)[0]
-        outcome = run_test(name, modules[module], dict(method_codes(codes[module])))
+        outcome = run_test(name, modules[module], methods[module])
         checked = Verdict()
         control.run(checked)
         watch.compare()

@@ -46,20 +46,18 @@ async def download_tree(sandbox: Sandbox, path: str, *, files: int, size: int) -
         TooMuchError: there are more than `files`, or they have more than `size` bytes together.
         SandboxFileError: one cannot be read.
     """
-    found: dict[str, bytes] = {}
-    left, folders = size, [""]
+    sizes: dict[str, int] = {}
+    folders = [""]
     while folders:
         folder = folders.pop()
         for entry in await sandbox.list(f"{path}/{folder}"):
-            relative = f"{folder}{entry.name}"
             if entry.kind is EntryKind.FOLDER and entry.name != "__pycache__":
-                folders.append(f"{relative}/")
+                folders.append(f"{folder}{entry.name}/")
             elif entry.kind is EntryKind.FILE:
-                left -= entry.size
-                if left < 0 or len(found) + len(folders) >= files:
-                    raise TooMuchError(f"{path} holds more than {files} files or {size:,} bytes")
-                found[relative] = await sandbox.read(f"{path}/{relative}", limit=entry.size)
-    return found
+                sizes[f"{folder}{entry.name}"] = entry.size
+        if len(sizes) + len(folders) > files or sum(sizes.values()) > size:
+            raise TooMuchError(f"{path} holds more than {files} files or {size:,} bytes")
+    return {relative: await sandbox.read(f"{path}/{relative}", limit=sizes[relative]) for relative in sorted(sizes)}
 
 
 async def write_tree(sandbox: Sandbox, contents: Iterable[tuple[str, bytes]], path: str) -> None:
