@@ -40,7 +40,8 @@ class Watch:
         self._root = root
         modules = (unittest.case, unittest.suite, unittest.result, unittest.loader, builtins)
         kinds = [value for module in modules[:-1] for value in vars(module).values() if isinstance(value, type)]
-        self._before = {owner: dict(_functions(owner)) for owner in (*modules, *kinds)}
+        owners: tuple[types.ModuleType | type, ...] = (*modules, *kinds)
+        self._before = {owner: dict(_functions(owner)) for owner in owners}
         self._looking = False
         self.noted: set[str] = set()
         sys.addaudithook(self._heard)
