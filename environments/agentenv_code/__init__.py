@@ -23,7 +23,7 @@ SPECS: tuple[EnvSpec, ...] = (
     EnvSpec(
         id="code/programs-v0",
         entry_point="agentenv_code.synthesis.env:Programs",
-        description="Programs that read standard input and write standard output, judged by hidden runs. See tasks_path=.",
+        description="Programs on standard input and output, judged by hidden runs. See tasks_path=.",
         max_turns=1,
         tags=("code", "single-turn"),
     ),

@@ -48,7 +48,7 @@ class Grader:
                 assert_never(tests)
 
     async def _grade_functions(self, code: str, tests: FunctionTests) -> Verdict:
-        backend = await self._backend()
+        backend = await self.backend()
         async with backend.sandbox(self.limits) as sandbox:
             replies = await functions.call_all(sandbox, code, tests.name, tests.hidden, self.call_seconds)
         failed = [
@@ -61,7 +61,7 @@ class Grader:
         return Verdict(total - len(failed), total, problem, frozenset(replies.tampering))
 
     async def _grade_program(self, code: str, tests: ProgramTests) -> Verdict:
-        backend = await self._backend()
+        backend = await self.backend()
         async with backend.sandbox(self.limits) as sandbox:
             results = await programs.run_all(sandbox, code, tests.hidden, self.call_seconds)
         right = [programs.judge(case, result) for case, result in zip(tests.hidden, results, strict=True)]
@@ -69,7 +69,7 @@ class Grader:
         return Verdict(sum(right), len(right), problem)
 
     async def _examine(self, code: str, exam: Exam) -> Verdict:
-        backend = await self._backend()
+        backend = await self.backend()
         async with (
             backend.sandbox(self.limits) as desk,
             backend.sandbox(self.limits) as bench,
@@ -77,5 +77,6 @@ class Grader:
         ):
             return await examine(desk, candidate, exam)
 
-    async def _backend(self) -> SandboxBackend:
+    async def backend(self) -> SandboxBackend:
+        """The backend, open."""
         return await self.sandboxes.backend() if isinstance(self.sandboxes, BorrowedBackend) else self.sandboxes

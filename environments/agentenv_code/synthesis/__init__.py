@@ -1,0 +1,1 @@
+"""Writing functions and programs: the conversation, and where its tasks come from."""
