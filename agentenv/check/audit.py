@@ -22,6 +22,7 @@ from agentenv.errors import AgentenvError, ConfigError
 from agentenv.messages import assistant
 from agentenv.registry import EnvSpec
 from agentenv.registry import spec as find_spec
+from agentenv.resources import Resources
 
 ATTACK_SHARE = 0.6
 """Part of the audit's time that the attacks may take."""
@@ -74,6 +75,13 @@ async def audit(
     )
 
 
+async def _sharing(program: Program, subject: Subject) -> None:
+    """Runs a program with what its environments share opened once, as the engine has it."""
+    async with Resources() as shared:
+        with shared.active():
+            await program(subject)
+
+
 class _Auditor:
     """One audit in progress: what the oracle and the attacks earned so far."""
 
@@ -115,7 +123,7 @@ class _Auditor:
         patience = limits.call_seconds + limits.grace_seconds
         seconds = max(subject.deadline - time.monotonic(), 1.0) + patience if subject.cases else 3 * patience
         try:
-            await subject.stage.run(lambda: program(subject), stall_seconds=patience, seconds=seconds)
+            await subject.stage.run(lambda: _sharing(program, subject), stall_seconds=patience, seconds=seconds)
         except StalledError as error:
             subject.hangs += 1
             subject.renew_stage()

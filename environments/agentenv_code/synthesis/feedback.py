@@ -36,9 +36,8 @@ class Rehearsal:
         for name, output in (("Standard output", self.printed), ("Standard error", self.result.stderr.text)):
             if output.strip():
                 parts.append(f"{name}:\n{_cut(output.strip())}")
-        parts.append(
-            f"Exit code: {self.result.exit_code}" + (f" ({self.result.message})" if self.result.message else "")
-        )
+        why = f" ({self.result.message})" if self.result.message else ""
+        parts.append(f"Exit code: {self.result.exit_code}{why}")
         return "\n".join(parts)
 
 

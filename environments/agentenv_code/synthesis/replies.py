@@ -15,8 +15,8 @@ def find_program(reply: str) -> str | None:
     That is the last fenced block that says it is Python, or else the last that says nothing; a block that is not closed
     is none. A reply without any fence is the program itself.
 
-    >>> find_program("Like this:\n```python\nx = 1\n```\nDone."), find_program("x = 1"), find_program("```text\nno\n```")
-    ('x = 1\n', 'x = 1', None)
+    >>> find_program("Like this:\n```python\nx = 1\n```\nDone."), find_program("```text\nno\n```")
+    ('x = 1\n', None)
     """
     if len(reply) > MAX_LENGTH:
         return None
@@ -38,7 +38,8 @@ def fenced(code: str) -> str:
 def _blocks(reply: str) -> list[tuple[str, str]]:
     """The language and the text of each fenced block."""
     blocks: list[tuple[str, str]] = []
-    name, inside = "", None
+    name = ""
+    inside: list[str] | None = None
     for line in reply.splitlines(keepends=True):
         if not line.lstrip().startswith(_FENCE):
             if inside is not None:

@@ -69,9 +69,8 @@ def _row(line: str, where: str) -> Row:
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise ConfigError(
-            f"{where}: {place + ': ' if place else ''}{first['msg']}. A line looks like\n{_form()}"
-        ) from error
+        problem = f"{place}: {first['msg']}" if place else first["msg"]
+        raise ConfigError(f"{where}: {problem}. A line looks like\n{_form()}") from error
 
 
 def _form() -> str:
