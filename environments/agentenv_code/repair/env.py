@@ -99,7 +99,7 @@ class Repair(ChatEnv):
         sandbox = self._sandbox = await self._sandboxes.create(self._limits)
         await write_tree(sandbox, instance.snapshot.items(), ".")
         self._root, temporary = (await sandbox.exec('pwd; echo "${TMPDIR:-/tmp}"')).stdout.text.splitlines()
-        self._shell = await Shell.open(sandbox, temporary)
+        self._shell = await Shell.open(sandbox, folder=self._root, temporary=temporary)
 
     def _find_instance(self) -> Instance:
         instance = read_instances(self._path).get(self.task.id)

@@ -19,7 +19,8 @@ from agentenv.threads import THREADS
 from agentenv.tools import tool
 from agentenv_code.terminal.done import DONE, GO_ON, is_done
 from agentenv_code.terminal.folder import TaskFolder, read_folders
-from agentenv_code.terminal.ground import Ground, Site
+from agentenv_code.terminal.ground import Ground, PlainGround, Site
+from agentenv_code.terminal.images import ImageGround
 from agentenv_code.terminal.shell import Shell, report
 from agentenv_code.terminal.verifier import Verdict, judge
 
@@ -45,8 +46,9 @@ class Terminal(ChatEnv):
         tasks_path: a folder of task folders, or one of them; by default five of this package's own.
         names: play these tasks alone.
         default_split: the split of tasks whose task.toml names none (`metadata.split`).
-        sandbox: the backend to play on, as in `agentenv list sandboxes`.
-        sandbox_options: what its maker is called with.
+        sandbox: the backend to play on, as in `agentenv list sandboxes`. With `docker` each task is played in its own
+            image, elsewhere in the backend's one, which not every task allows (`metadata.local_programs`).
+        sandbox_options: what the backend's maker is called with. An `image` for `docker` stands for every task's own.
         network: whether tasks may reach the network that do not forbid it themselves.
         command_seconds: how long one command may take.
         characters: how much of a command's output is shown, half of it from the start and half from the end.
@@ -76,9 +78,7 @@ class Terminal(ChatEnv):
         self._tasks_path = OWN_TASKS if tasks_path is None else Path(tasks_path).expanduser()
         self._default_split = default_split
         self._names = None if names is None else tuple(names)
-        self._sandboxes = BorrowedBackend(sandbox, **(sandbox_options or {}))
-        reach = Network.HOST if network else Network.NONE
-        self._ground = Ground(self._sandboxes, network=reach, command_seconds=command_seconds)
+        self._ground = _ground(sandbox, sandbox_options or {}, network, command_seconds)
         self._sandbox_name = sandbox
         self._command_seconds, self._characters = command_seconds, characters
         self._folder: TaskFolder | None = None
@@ -103,7 +103,9 @@ class Terminal(ChatEnv):
         await self._leave_site()
         folder = self._folder = await THREADS.run(self._find_folder)
         site = self._site = await self._ground.site(folder)
-        self._shell = await Shell.open(site.sandbox, site.temporary, site.variables)
+        self._shell = await Shell.open(
+            site.sandbox, folder=site.work, temporary=site.temporary, variables=site.variables
+        )
 
     def _find_folder(self) -> TaskFolder:
         (folder,) = read_folders(self._tasks_path, [self.task.id])
@@ -168,7 +170,7 @@ class Terminal(ChatEnv):
         return assistant(None, ToolCall("solve", "bash", json.dumps({"command": solution})))
 
     async def close(self) -> None:
-        await self._sandboxes.close()
+        await self._ground.close()
 
     async def _leave_site(self) -> None:
         if self._site is not None:
@@ -179,3 +181,11 @@ class Terminal(ChatEnv):
         if self._folder is None or self._shell is None:
             raise UnsupportedError("no episode is being played; call reset() first")
         return self._folder, self._shell
+
+
+def _ground(sandbox: str, options: Mapping[str, Any], network: bool, command_seconds: float) -> Ground:
+    """Each task in its own image where there are images, and none is named for all of them."""
+    reach = Network.HOST if network else Network.NONE
+    if sandbox == "docker" and "image" not in options:
+        return ImageGround(options, network=reach, command_seconds=command_seconds)
+    return PlainGround(BorrowedBackend(sandbox, **options), network=reach, command_seconds=command_seconds)

@@ -59,6 +59,10 @@ class TaskFolder:
         return self.path.name
 
     @property
+    def dockerfile(self) -> Path:
+        return self.path / "environment" / "Dockerfile"
+
+    @property
     def tests(self) -> Path:
         return self.path / "tests"
 

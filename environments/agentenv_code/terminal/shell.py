@@ -31,24 +31,26 @@ class Shell:
 
     Args:
         state: the file in the sandbox that remembers; whoever writes to it deceives nobody else.
-        variables: what the first command finds in its environment.
+        folder, variables: where the first command begins, and what it finds in its environment.
     """
 
-    def __init__(self, sandbox: Sandbox, state: str, variables: Mapping[str, str]) -> None:
-        self._sandbox, self._state, self._variables = sandbox, state, variables
+    def __init__(self, sandbox: Sandbox, state: str, folder: str, variables: Mapping[str, str]) -> None:
+        self._sandbox, self._state, self._folder, self._variables = sandbox, state, folder, variables
         self._lock = asyncio.Lock()
 
     @classmethod
-    async def open(cls, sandbox: Sandbox, temporary: str, variables: Mapping[str, str] = MappingProxyType({})) -> Self:
-        """A shell in a sandbox, whose state is kept in the folder `temporary`.
+    async def open(
+        cls, sandbox: Sandbox, *, folder: str, temporary: str, variables: Mapping[str, str] = MappingProxyType({})
+    ) -> Self:
+        """A shell that begins in `folder` and keeps its state in the folder `temporary`.
 
         Raises:
-            SandboxError: there is no bash in it.
+            SandboxError: there is no bash in the sandbox.
         """
         result = await sandbox.exec(["bash", "-c", ":"])
         if not result.ok:
             raise SandboxError(f"the sandbox has no bash, which a terminal needs: {result.stderr.text.strip()}")
-        return cls(sandbox, f"{temporary}/.shell-state", variables)
+        return cls(sandbox, f"{temporary}/.shell-state", folder, variables)
 
     async def run(self, command: str, *, seconds: float) -> ExecResult:
         """Runs one command; what it writes to standard error stands among its output, where it was written.
@@ -63,7 +65,7 @@ class Shell:
             raise ValueError("a command cannot hold a NUL character")
         async with self._lock:
             argv = ["bash", "-c", _KEEP_STATE, "bash", self._state, command]
-            return await self._sandbox.exec(argv, env=self._variables, wall_seconds=seconds)
+            return await self._sandbox.exec(argv, env=self._variables, cwd=self._folder, wall_seconds=seconds)
 
 
 def report(result: ExecResult, *, characters: int, seconds: float) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import secrets
 from dataclasses import dataclass, field
 
 from agentenv.errors import VerifierError
@@ -54,41 +53,41 @@ async def judge(ground: Ground, folder: TaskFolder, site: Site) -> Verdict:
         artifacts = await _collected(folder, site)
         await site.sandbox.kill()
         async with ground.fresh(folder) as fresh:
-            verdict = await _try(folder, fresh, artifacts)
+            verdict = await _try(ground, folder, fresh, artifacts)
     else:
         await site.sandbox.kill()
-        verdict = await _try(folder, site)
+        verdict = await _try(ground, folder, site)
     if verdict is not None:
         return verdict
     async with ground.fresh(folder) as fresh:
-        if await _try(folder, fresh) is None:
+        if await _try(ground, folder, fresh) is None:
             raise VerifierError(
                 f"{folder.tests / 'test.sh'} wrote no reward that is a number, for the untouched task too"
             )
     return Verdict(0.0, broken=True)
 
 
-async def _try(folder: TaskFolder, site: Site, artifacts: Artifacts | None = None) -> Verdict | None:
+async def _try(ground: Ground, folder: TaskFolder, site: Site, artifacts: Artifacts | None = None) -> Verdict | None:
     """The tests' verdict on a site; `None` where they gave none."""
     sandbox, settings = site.sandbox, folder.settings.verifier
-    place = f"{site.temporary}/verifier-{secrets.token_hex(8)}"
-    tests, logs = f"{place}/tests", f"{place}/logs"
-    variables = {"HOME": f"{place}/home", "TEST_DIR": tests, "LOGS_DIR": logs}
+    desk = ground.desk(site)
+    if desk.stale:
+        await sandbox.exec(["rm", "-rf", "--", *desk.stale])
     try:
         for path, data in (artifacts or {}).items():
             await sandbox.write(site.inside(path), data)
-        await upload_folder(sandbox, folder.tests, tests)
+        await upload_folder(sandbox, folder.tests, desk.tests)
     except SandboxFileError:
         return None
-    await sandbox.exec(["mkdir", "-p", f"{logs}/verifier", variables["HOME"]])
+    await sandbox.exec(["mkdir", "-p", f"{desk.logs}/verifier", desk.variables.get("HOME", desk.logs)])
     await sandbox.exec(
-        ["bash", f"{tests}/test.sh"],
+        ["bash", f"{desk.tests}/test.sh"],
         cwd=site.work,
-        env={**site.variables, **settings.env, **variables},
+        env={**site.variables, **settings.env, **desk.variables},
         wall_seconds=settings.timeout_sec,
     )
     await sandbox.kill()
-    return await _reward(site, f"{logs}/verifier")
+    return await _reward(site, f"{desk.logs}/verifier")
 
 
 async def _reward(site: Site, logs: str) -> Verdict | None:
