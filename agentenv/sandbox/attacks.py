@@ -75,7 +75,9 @@ def _bomb(name: str, code: str, *causes: Cause) -> Attack:
 
 
 ATTACKS: Sequence[Attack] = (
-    _bomb("fork bomb", "while True:\n    os.fork()", Cause.PIDS, Cause.WALL, Cause.PROGRAM_ERROR),
+    _bomb(
+        "fork bomb", "while True:\n    os.fork()", Cause.PIDS, Cause.WALL, Cause.PROGRAM_ERROR, Cause.OUTPUT, Cause.OOM
+    ),
     _bomb("memory bomb", "kept = []\nwhile True:\n    kept.append(bytearray(2**20))", Cause.OOM),
     _bomb(
         "disk fill",
@@ -151,7 +153,7 @@ ATTACKS: Sequence[Attack] = (
         "writing outside",
         "for path in ('/usr/bin/x', '/etc/passwd', '/x', '/proc/sysrq-trigger', '/proc/sys/kernel/core_pattern'):\n"
         "    attempt(path, lambda: open(path, 'a').write('x'))\n"
-        "attempt('/sys', os.listdir, '/sys/kernel')",
+        "attempt('/sys', lambda: os.listdir('/sys/kernel')[0])",
     ),
     Attack(
         "mounts and namespaces",
