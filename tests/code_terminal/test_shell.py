@@ -61,7 +61,7 @@ async def test_the_time_of_all_commands_is_the_tasks(folder: Path) -> None:
     env = Terminal(tasks_path=str(folder), default_split="train")
     await env.reset(seed=1)
     assert "[stopped: it took longer than 0.4 s]" in await said(env, "sleep 60")
-    assert await said(env, "echo more") == "[the time for this task is used up; answer now]"
+    assert await said(env, "echo more") == "[the time for this task is used up; answer DONE]"
     await env.close()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,7 @@ class Terminal(ChatEnv):
         self._shell: Shell | None = None
         self._verdict: Verdict | None = None
         self._used_seconds = 0.0
+        self._turn = asyncio.Lock()
 
     def tasks(self, split: str = "train") -> TaskSet:
         folders = read_folders(self._tasks_path, self._names)
@@ -130,14 +133,12 @@ class Terminal(ChatEnv):
             command: One or more lines for bash.
         """
         folder, shell = self._playing()
-        allowed = folder.settings.agent.timeout_sec
-        seconds = self._command_seconds
-        if allowed is not None:
-            seconds = min(seconds, allowed - self._used_seconds)
-        if seconds <= 0:
-            return "[the time for this task is used up; answer now]"
-        result = await shell.run(command, seconds=seconds)
-        self._used_seconds += result.usage.wall_seconds
+        async with self._turn:  # the calls of one turn share what is left of the time
+            seconds = min(self._command_seconds, (folder.settings.agent.timeout_sec or math.inf) - self._used_seconds)
+            if seconds <= 0:
+                return f"[the time for this task is used up; answer {DONE}]"
+            result = await shell.run(command, seconds=seconds)
+            self._used_seconds += result.usage.wall_seconds
         return report(result, characters=self._characters, seconds=seconds)
 
     async def respond(self, message: Message) -> Sequence[Message] | None:
