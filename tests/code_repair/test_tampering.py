@@ -92,6 +92,15 @@ SEEN = {
         "def merge(spans):\n    try:\n        raise ValueError\n    except ValueError as error:\n"
         "        return error.__traceback__.tb_frame.f_back.f_code.co_consts\ngaps = merge"
     ),
+    "looking at whom a signal interrupts": (
+        "import signal\nframes = []\nsignal.signal(signal.SIGALRM, lambda number, frame: frames.append(frame))\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)\ndef merge(spans):\n    while not frames:\n        pass\n"
+        "    return frames.pop().f_back.f_code.co_consts\ngaps = merge"
+    ),
+    "deafening the watch": (
+        "import sys\ndef deafen(event, arguments):\n    if event == 'sys._getframe':\n        raise RuntimeError\n"
+        "sys.addaudithook(deafen)"
+    ),
     "forging the results": (
         "import gc, os\n"
         "tokens = [found['token'] for found in gc.get_objects() if type(found) is dict and 'token' in found]\n"

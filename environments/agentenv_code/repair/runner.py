@@ -5,7 +5,8 @@ the tests on the repository in the working folder, and writes a line `token inde
 is in the same process, so:
 
 - the tests are in no file, and the token in no module; standard output is moved away from where programs write;
-- whoever asks for other people's frames, objects or memory is told by an audit hook, which nobody can remove;
+- whoever asks for other people's frames, objects or memory is told by an audit hook, which nobody can remove, and
+  nobody can have frames handed to them by a signal;
 - unittest and the built-in functions are compared with what they were before the repository was imported;
 - a test counts where its code is that of its source, and it ran, and was neither skipped nor expected to fail;
 - a test that must fail is run after each: if it passes, everything would;
@@ -17,6 +18,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import signal  # noqa: F401 - it must not be imported afterwards
 import sys
 import types
 import unittest
@@ -25,7 +27,7 @@ from collections.abc import Iterator
 PASSED, FAILED, SKIPPED, MISSING = "passed", "failed", "skipped", "missing"
 BEGUN, ENDED, TAMPERED = "begun", "ended", "tampered"
 
-_MEMORY = ("gc.get_", "ctypes.")
+_MEMORY = ("gc.get_", "ctypes.", "sys.addaudithook")
 _FRAMES = ("sys._getframe", "sys._current_frames", "sys.settrace", "sys.setprofile")
 _INSPECT = os.path.join(os.path.dirname(os.__file__), "inspect.py")
 _READ = frozenset({"tb_frame", "gi_frame", "cr_frame", "ag_frame", "__closure__"})
@@ -44,6 +46,8 @@ class Watch:
         self._before = {owner: dict(_functions(owner)) for owner in owners}
         self._looking = False
         self.noted: set[str] = set()
+        for name in ("signal", "_signal"):
+            vars(sys.modules[name])["signal"] = self._refuse_handler
         sys.addaudithook(self._heard)
 
     def compare(self) -> None:
@@ -61,11 +65,23 @@ class Watch:
         if event.startswith(_MEMORY) or (event == "object.__setattr__" and arguments[1] == "__code__"):
             self.noted.add(f"used {event}")
         elif event.startswith(_FRAMES) or (event == "object.__getattr__" and arguments[1] in _READ):
-            self._looking = True
-            asker = sys._getframe(1).f_code.co_filename
-            self._looking = False
+            asker = self._asker()
             if asker.startswith(self._root) or (asker == _INSPECT and event.startswith(_FRAMES)):
                 self.noted.add(f"used {event}")
+
+    def _refuse_handler(self, *_: object) -> None:
+        """In place of `signal.signal`: a handler is given the frame it interrupts, and no hook is told."""
+        if self._asker().startswith(self._root):
+            self.noted.add("handles a signal")
+        raise ValueError("signals cannot be handled while tests run")
+
+    def _asker(self) -> str:
+        """The file of whoever has called what this was called from."""
+        self._looking = True
+        try:
+            return sys._getframe(2).f_code.co_filename
+        finally:
+            self._looking = False
 
 
 def _functions(owner: types.ModuleType | type) -> Iterator[tuple[str, tuple[object, object]]]:
