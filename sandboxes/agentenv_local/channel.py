@@ -72,7 +72,11 @@ class Channel:
         self._link.close()
 
     def _read(self) -> None:
-        for message, descriptors in self._reader.receive():
+        try:
+            messages = self._reader.receive()
+        except (ValueError, RecursionError):  # a session's program can write here too; it is not listened to any more
+            messages, self._reader.ended = [], True
+        for message, descriptors in messages:
             _close(descriptors)  # nobody on the other side has any to give
             self._on_message(message)
         if self._reader.ended and not self.closed:

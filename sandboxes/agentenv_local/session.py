@@ -73,7 +73,7 @@ class LocalSession(PythonSession):
                 pipes.drain()
             finally:
                 pipes.close()
-            ended = await self._death() if answer is None else Ended(answer["code"], answer["cpu"])
+            ended = await self._death() if answer is None else _ended(answer)
             cause = await self._sandbox.explain(ended, self._stopped)
             usage = Usage(time.perf_counter() - began, ended.cpu_seconds, ended.peak_memory_bytes)
             out, err = (pipes.output(stream) for stream in Stream)
@@ -88,7 +88,7 @@ class LocalSession(PythonSession):
             self._answer = _future()
             self._send({"op": "fork"}, (theirs.detach(),))
             answer = await self._answer
-            if answer is None or not answer["forked"]:
+            if answer is None or not answer.get("forked"):
                 await other.close()
                 raise UnsupportedError(f"the session cannot be forked: {(answer or {}).get('error', 'it has ended')}")
             await other._greet()
@@ -107,10 +107,10 @@ class LocalSession(PythonSession):
                 answer = await self._answer
         except TimeoutError:
             answer = None
-        if answer is None:
+        if answer is None or not isinstance(answer.get("pid"), int):
             await self.close()
             raise SandboxFailed("an interpreter could not be started: it did not answer")
-        self._pid = int(answer["pid"])
+        self._pid = answer["pid"]
 
     async def _death(self) -> Ended:
         """How the interpreter ended."""
@@ -150,6 +150,12 @@ class LocalSession(PythonSession):
     def _lost(self) -> None:
         if not self._answer.done():
             self._answer.set_result(None)
+
+
+def _ended(answer: wire.Message) -> Ended:
+    """How a piece of code ended, as its interpreter says; or as the code says, which can write there too."""
+    code, seconds = answer.get("code"), answer.get("cpu")
+    return Ended(code if isinstance(code, int) else 1, seconds if isinstance(seconds, float) else 0.0)
 
 
 def _future() -> asyncio.Future[wire.Message | None]:

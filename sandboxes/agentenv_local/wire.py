@@ -85,5 +85,7 @@ class Reader:
             if len(self._bytes) < end or len(self._descriptors) < descriptors:
                 return
             message = json.loads(self._bytes[_LENGTH.size : end])
+            if not isinstance(message, dict):
+                raise ValueError("what came over the socket is no message")
             del self._bytes[:end]
             yield message, tuple(self._descriptors.popleft() for _ in range(descriptors))

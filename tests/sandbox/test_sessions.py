@@ -73,3 +73,14 @@ async def test_memory_that_runs_out_ends_the_session_alone(sandbox: Sandbox) -> 
     async with await sandbox.python() as session:
         assert (await session.run("x = bytearray(10**9)")).cause is Cause.OOM
     assert (await sandbox.exec("true")).ok
+
+
+@pytest.mark.parametrize("said", ["b'\\xff' * 100", "b'\\x02\\0\\0\\0\\0[]'", "b'\\x02\\0\\0\\0\\0{}'"])
+async def test_what_code_says_in_its_interpreters_name_ends_nothing_but_the_session(
+    sandbox: Sandbox, said: str
+) -> None:
+    loop = "for number in range(3, 10):\n    try:\n        os.write(number, said)\n    except OSError:\n        pass"
+    async with await sandbox.python() as session, asyncio.timeout(10):
+        result = await session.run(f"import os\nsaid = {said}\n{loop}")
+        assert result.cause in (Cause.OK, Cause.PROGRAM_ERROR)
+    assert (await sandbox.exec("true")).ok
