@@ -13,6 +13,9 @@ from agentenv_code.grading.comparison import normal, same
 from agentenv_code.grading.replies import SILENT, Outcome, Replies, Reply, read_replies
 from agentenv_code.inside.plain import Wire
 
+_GRACE_SECONDS = 1.0
+"""How much longer an execution may take than its calls, each of which the driver ends itself if it can."""
+
 
 async def call_all(sandbox: Sandbox, code: str, name: str, cases: Sequence[FunctionCase], seconds: float) -> Replies:
     """Loads a program and calls one of its functions for each case. What is expected stays here.
@@ -28,10 +31,10 @@ async def call_all(sandbox: Sandbox, code: str, name: str, cases: Sequence[Funct
         {"name": name, "args": list(case.args), "kwargs": case.kwargs, "left": case.leaves is not None}
         for case in cases
     ]
-    program = (
-        f"driver = inside.Driver({key!r}, {code!r}, {seconds!r})\ndriver.load()\ndriver.answer({json.dumps(calls)!r})\n"
-    )
-    return read_replies(await sandbox.run_python(bundle(DRIVER) + program), key)
+    begin = f"{bundle(DRIVER)}driver = inside.Driver({key!r}, {code!r}, {seconds!r})\ndriver.load()\n"
+    wall = seconds * (len(calls) + 1) + _GRACE_SECONDS
+    result = await sandbox.run_python(f"{begin}driver.answer({json.dumps(calls)!r})", wall_seconds=wall)
+    return read_replies(result, key)
 
 
 def judge(case: FunctionCase, reply: Reply, tolerance: float) -> bool:
