@@ -84,7 +84,7 @@ Tests = Annotated[FunctionTests | ProgramTests | Exam, pydantic.Field(discrimina
 _TESTS: pydantic.TypeAdapter[FunctionTests | ProgramTests | Exam] = pydantic.TypeAdapter(Tests)
 
 
-def tests_of(row: Any) -> FunctionTests | ProgramTests | Exam:
+def read_tests(row: Any) -> FunctionTests | ProgramTests | Exam:
     """The tests in a task's row.
 
     Raises:

@@ -15,7 +15,7 @@ from agentenv.rewards import Component, Reward
 from agentenv.sandbox import MIB, Limits
 from agentenv.sandbox.sharing import BorrowedBackend
 from agentenv.tasks import TaskSet
-from agentenv_code.grading.cases import tests_of
+from agentenv_code.grading.cases import read_tests
 from agentenv_code.grading.grader import Grader
 from agentenv_code.grading.verdict import Verdict
 from agentenv_code.synthesis.feedback import rehearse
@@ -105,7 +105,7 @@ class Synthesis(ChatEnv):
         return find_program(reply)
 
     async def respond(self, message: Message) -> Sequence[Message] | None:
-        code, tests = self.find_program(message.text), tests_of(self.task.data["tests"])
+        code, tests = self.find_program(message.text), read_tests(self.task.data["tests"])
         self._programs.append(code)
         left = self._attempts - len(self._programs)
         if code is None:
