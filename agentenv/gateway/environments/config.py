@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Self
 
 import pydantic
 
+from agentenv.addresses import is_loopback
 from agentenv.rollout.config import Seconds
 
 DEFAULT_PORT = 8100
@@ -49,13 +49,3 @@ class ServerConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         if self.api_key is None and not is_loopback(self.host):
             raise ValueError(f"listening on {self.host} needs an API key: anybody who reaches it could play")
         return self
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or address is this machine's own and reachable from nowhere else."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -6,11 +6,11 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from agentenv.gateway.environments.config import ServerConfig, is_loopback
+from agentenv.addresses import strange_page
+from agentenv.gateway.environments.config import ServerConfig
 from agentenv.gateway.environments.jsontext import decode
 from agentenv.gateway.environments.openapi import openapi_document
 from agentenv.gateway.environments.operations import Operation, Operations
@@ -135,12 +135,9 @@ class _Routes:
     def _admit(self, request: web.Request) -> None:
         if request.path == "/health":
             return
-        origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.host:
-            raise Refusal(Code.FOREIGN_ORIGIN, f"a page of {origin[:100]} may not use this server")
-        # A name of somebody else's may lead to this machine too, and a page of that name would be of the same origin.
-        if is_loopback(self._config.host) and not is_loopback(urlsplit(f"//{request.host}").hostname or ""):
-            raise Refusal(Code.FOREIGN_ORIGIN, f"this server is not known as {request.host[:100]}")
+        stranger = strange_page(self._config.host, request.host, request.headers.get("Origin"))
+        if stranger is not None:
+            raise Refusal(Code.FOREIGN_ORIGIN, stranger)
         given = request.headers.get("Authorization", "").encode()
         if self._credentials is not None and not hmac.compare_digest(given, self._credentials):
             raise Refusal(Code.UNAUTHORIZED, "this server wants its API key: Authorization: Bearer KEY")

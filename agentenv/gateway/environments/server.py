@@ -11,6 +11,7 @@ from typing import Self
 from aiohttp import web
 
 import agentenv
+from agentenv.addresses import url_of
 from agentenv.errors import AgentenvError, ConfigError
 from agentenv.gateway.environments.calls import EnvironmentCalls
 from agentenv.gateway.environments.config import ServerConfig
@@ -54,8 +55,7 @@ class EnvironmentServer:
     @property
     def url(self) -> str:
         """Where it listens."""
-        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
-        return f"http://{host}:{self._port}"
+        return url_of(self.config.host, self._port)
 
     @property
     def sessions(self) -> Sessions:
