@@ -231,7 +231,7 @@ class LocalSandbox(Sandbox):
     def forget(self, number: int) -> None:
         """An execution is over for whoever waited; if it is not in truth, it is ended."""
         run = self._runs.pop(number, None)
-        if run is not None and not run.ended.done():
+        if run is not None and (run.ended.cancelled() or not run.ended.done()):  # whoever waited was cancelled
             self.signal(number, signal.SIGKILL)
 
     def signal(self, number: int, sign: int) -> None:
