@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from agentenv.cli import serve_sandboxes
 from agentenv.cli.common import err, out, print_json
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ def add_to(app: typer.Typer) -> None:
     sandbox = typer.Typer(name="sandbox", no_args_is_help=True, help="Places to run what a model wrote.")
     sandbox.command("probe")(probe)
     sandbox.command("attack")(attack)
+    serve_sandboxes.add_to(sandbox)
     app.add_typer(sandbox)
 
 
