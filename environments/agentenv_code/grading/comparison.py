@@ -28,25 +28,16 @@ def parse(data: bytes) -> Wire:
     """
     try:
         wire = json.loads(data, parse_constant=_refuse)
-        normal(wire)
     except (ValueError, RecursionError) as error:
         raise MalformedError(str(error)) from error
+    if _deeper(wire, _MOST_LEVELS):
+        raise MalformedError("nested too deeply")
     return wire
 
 
-def normal(wire: Wire, levels: int = _MOST_LEVELS) -> Wire:
-    """The same value with the members of sets and dictionaries in an order that does not depend on how they were made.
-
-    Raises:
-        ValueError: it is nested more than so many levels deep.
-    """
-    if levels < 0:
-        raise ValueError("nested too deeply")
-    if isinstance(wire, list):
-        return [normal(one, levels - 1) for one in wire]
-    if isinstance(wire, dict):
-        return {key: _in_order(key, normal(value, levels - 1)) for key, value in wire.items()}
-    return wire
+def normal(wire: Wire) -> Wire:
+    """The same value with the members of sets and dictionaries in an order that equal values share."""
+    return _normal(wire)[0]
 
 
 def same(value: Wire, expected: Wire, tolerance: float = 0.0) -> bool:
@@ -110,9 +101,31 @@ def _listed(members: list[Wire]) -> str:
     return ", ".join(map(_shown, members))
 
 
-def _in_order(key: str, value: Wire) -> Wire:
-    unordered = key in ("$set", "$dict") and isinstance(value, list)
-    return sorted(value, key=lambda one: json.dumps(one, sort_keys=True)) if unordered else value
+def _normal(wire: Wire) -> tuple[Wire, str]:
+    """A normal value, and a text by which it is put in order: made of those of its members, so that it costs little."""
+    if isinstance(wire, list):
+        return _joined([_normal(one) for one in wire])
+    if not isinstance(wire, dict):
+        return wire, json.dumps(wire)
+    members = {key: _member(key, value) for key, value in wire.items()}
+    text = ",".join(sorted(f"{key!r}:{text}" for key, (_, text) in members.items()))
+    return {key: value for key, (value, _) in members.items()}, f"{{{text}}}"
+
+
+def _member(key: str, value: Wire) -> tuple[Wire, str]:
+    if key in ("$set", "$dict") and isinstance(value, list):
+        return _joined(sorted(map(_normal, value), key=lambda one: one[1]))
+    return _normal(value)
+
+
+def _joined(members: list[tuple[Wire, str]]) -> tuple[Wire, str]:
+    return [value for value, _ in members], f"[{','.join(text for _, text in members)}]"
+
+
+def _deeper(wire: Wire, levels: int) -> bool:
+    if not isinstance(wire, list | dict):
+        return False
+    return not levels or any(_deeper(one, levels - 1) for one in (wire if isinstance(wire, list) else wire.values()))
 
 
 def _close(value: float, expected: float, tolerance: float) -> bool:

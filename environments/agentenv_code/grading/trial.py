@@ -67,11 +67,14 @@ async def attack(backend: SandboxBackend, attacks: Sequence[Attack] = ATTACKS) -
         yield await attempt(backend, one)
 
 
-async def attempt(backend: SandboxBackend, one: Attack) -> Outcome:
+async def attempt(backend: SandboxBackend, one: Attack, call_seconds: float = CALL_SECONDS) -> Outcome:
     """Tries one attack on each grader.
+
+    Args:
+        call_seconds: for loading the program, and for each call or run; slow backends need more.
 
     Raises:
         SandboxFailed, VerifierError: the attack has broken the grader, so that it would go unpunished.
     """
-    grader = Grader(backend, LIMITS, CALL_SECONDS)
+    grader = Grader(backend, LIMITS, call_seconds)
     return Outcome(one, {name: await grader.grade(one.code, tests) for name, tests in GRADERS.items()})

@@ -31,7 +31,7 @@ LIMITS = Limits(
     cpu_seconds=10.0,
     memory_bytes=256 * MIB,
     pids=32,
-    output_bytes=MIB // 4,
+    output_bytes=MIB // 16,
     disk_bytes=16 * MIB,
     files=200,
 )

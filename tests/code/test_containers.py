@@ -1,0 +1,72 @@
+"""The same graders on containers: nothing of them knows which backend it is on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from agentenv.sandbox import SandboxBackend
+from agentenv_code.grading.attacks import ATTACKS, HONEST, Attack
+from agentenv_code.grading.cases import read_tests
+from agentenv_code.grading.grader import Grader
+from agentenv_code.grading.trial import GRADERS, LIMITS, attempt
+from agentenv_code.grading.verdict import Tampering
+from agentenv_code.synthesis.humaneval import load_humaneval
+from agentenv_docker import DockerSandboxes
+from tests.conftest import require
+from tests.support.docker_engine import DockerEngine, NoEngineError, docker_engine
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("docker")]
+TRIED = (
+    Tampering.ENDED,
+    Tampering.FORGED,
+    Tampering.PATCHED,
+    Tampering.PEEKED,
+    Tampering.DISGUISED,
+)
+EVERY = 28
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[DockerEngine]:
+    """The engine that runs, be it for other tests of this process, or one of our own."""
+    running = os.environ.get("DOCKER_HOST")
+    if running is not None:
+        yield DockerEngine(running, gvisor=False)
+        return
+    try:
+        with docker_engine() as started:
+            yield started
+    except NoEngineError as error:
+        require(False, f"a Docker engine: {error}")
+    finally:
+        os.environ.pop("DOCKER_HOST", None)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def backend(engine: DockerEngine) -> AsyncIterator[SandboxBackend]:
+    async with DockerSandboxes(limits=LIMITS, url=engine.url) as made:
+        yield made
+
+
+async def test_the_honest_program_is_paid_by_every_grader(backend: SandboxBackend) -> None:
+    outcome = await attempt(backend, Attack("honest", HONEST), call_seconds=5.0)
+    assert {name: verdict.solved for name, verdict in outcome.verdicts.items()} == dict.fromkeys(GRADERS, True)
+
+
+@pytest.mark.parametrize("label", TRIED)
+async def test_attacks_are_noticed_and_paid_nothing(backend: SandboxBackend, label: Tampering) -> None:
+    one = next(one for one in ATTACKS if one.label is label)
+    outcome = await attempt(backend, one, call_seconds=5.0)
+    assert outcome.withstood, outcome
+
+
+async def test_solutions_of_humaneval_pass_and_stubs_fail(backend: SandboxBackend) -> None:
+    grader = Grader(backend, LIMITS)
+    for problem in list(load_humaneval(None, "test"))[::EVERY]:
+        exam = read_tests(problem.data["tests"])
+        assert (await grader.grade(str(problem.answer), exam)).solved, problem.id
+        assert (await grader.grade(f"{problem.data['opening']}    pass\n", exam)).passed == 0, problem.id
