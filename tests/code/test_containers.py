@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -16,8 +15,7 @@ from agentenv_code.grading.trial import GRADERS, LIMITS, attempt
 from agentenv_code.grading.verdict import Tampering
 from agentenv_code.synthesis.humaneval import load_humaneval
 from agentenv_docker import DockerSandboxes
-from tests.conftest import require
-from tests.support.docker_engine import DockerEngine, NoEngineError, docker_engine
+from tests.support.docker_engine import DockerEngine
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("docker")]
 TRIED = (
@@ -30,20 +28,9 @@ TRIED = (
 EVERY = 28
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[DockerEngine]:
-    """The engine that runs, be it for other tests of this process, or one of our own."""
-    running = os.environ.get("DOCKER_HOST")
-    if running is not None:
-        yield DockerEngine(running, gvisor=False)
-        return
-    try:
-        with docker_engine() as started:
-            yield started
-    except NoEngineError as error:
-        require(False, f"a Docker engine: {error}")
-    finally:
-        os.environ.pop("DOCKER_HOST", None)
+@pytest.fixture(scope="session")
+def engine(running_docker: DockerEngine) -> DockerEngine:
+    return running_docker
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,27 +13,15 @@ from agentenv_code.repair.instances import read_instances
 from agentenv_code.terminal.env import Terminal
 from tests.code_repair.test_tampering import MODULE, SEEN, write
 from tests.code_terminal.test_shell import bash, said
-from tests.conftest import require
 from tests.environments.playing import play, play_oracle
-from tests.support.docker_engine import DockerEngine, NoEngineError, docker_engine
+from tests.support.docker_engine import DockerEngine
 
 pytestmark = pytest.mark.xdist_group("docker")
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[DockerEngine]:
-    """The engine that runs, be it for other tests of this process, or one of our own."""
-    running = os.environ.get("DOCKER_HOST")
-    if running is not None:
-        yield DockerEngine(running, gvisor=False)
-        return
-    try:
-        with docker_engine() as started:
-            yield started
-    except NoEngineError as error:
-        require(False, f"a Docker engine: {error}")
-    finally:
-        os.environ.pop("DOCKER_HOST", None)
+@pytest.fixture(scope="session")
+def engine(running_docker: DockerEngine) -> DockerEngine:
+    return running_docker
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -11,9 +10,8 @@ import pytest_asyncio
 from agentenv.sandbox import Limits
 from agentenv_docker import DockerSandboxes
 from agentenv_docker.sandbox import DockerSandbox
-from tests.conftest import require
 from tests.sandbox.conftest import LIMITS
-from tests.support.docker_engine import DockerEngine, NoEngineError, docker_engine
+from tests.support.docker_engine import DockerEngine
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,17 +21,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def engine() -> Iterator[DockerEngine]:
-    before = os.environ.get("DOCKER_HOST")
-    try:
-        with docker_engine() as running:
-            yield running
-    except NoEngineError as error:
-        require(False, f"a Docker engine: {error}")
-    finally:
-        os.environ.pop("DOCKER_HOST", None)
-        if before is not None:
-            os.environ["DOCKER_HOST"] = before
+def engine(running_docker: DockerEngine) -> DockerEngine:
+    return running_docker
 
 
 @pytest.fixture

@@ -33,6 +33,9 @@ asyncio.run(main())
 """
 
 
+SAYS_WHO = "from agentenv_docker.engine import owner; print(owner())"
+
+
 async def containers(sandboxes: DockerSandboxes) -> set[str]:
     client = sandboxes.engine._client
     return {one["Id"] for one in await sandboxes.engine.call(lambda: client.containers(all=True))}
@@ -67,12 +70,8 @@ async def test_killing_the_client_leaves_no_container(sandboxes: DockerSandboxes
 async def test_a_container_that_never_began_is_removed_by_the_next_client(
     sandboxes: DockerSandboxes, engine: DockerEngine
 ) -> None:
-    dead = subprocess.run(
-        [sys.executable, "-c", "from agentenv_docker.engine import owner; print(owner())"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
+    said = await asyncio.create_subprocess_exec(sys.executable, "-c", SAYS_WHO, stdout=subprocess.PIPE)
+    dead = (await said.communicate())[0].decode().strip()
     assert (is_stale(dead), is_stale(owner()), is_stale("another-machine:1:2")) == (True, False, False)
     client = sandboxes.engine._client
     labels = {"agentenv.owner": dead}
@@ -130,9 +129,9 @@ async def test_a_root_that_can_be_written_to_has_to_be_accepted_and_can_be_made_
             assert (await sandbox.exec("echo '#!/bin/sh\necho mine' > /usr/bin/mine && chmod +x /usr/bin/mine")).ok
             await sandbox.commit("agentenv/test-commit")
         try:
-            async with DockerSandboxes(image="agentenv/test-commit", warm=0, url=engine.url) as others:
-                async with others.sandbox() as sandbox:
-                    assert (await sandbox.exec("mine")).stdout.text == "mine\n"
+            others = DockerSandboxes(image="agentenv/test-commit", warm=0, url=engine.url)
+            async with others, others.sandbox() as sandbox:
+                assert (await sandbox.exec("mine")).stdout.text == "mine\n"
         finally:
             client = sandboxes.engine._client
             await sandboxes.engine.call(lambda: client.remove_image("agentenv/test-commit", force=True))
@@ -170,13 +169,17 @@ async def test_sixty_four_executions_run_side_by_side(sandboxes: DockerSandboxes
 async def test_gvisor_is_another_kernel(engine: DockerEngine, limits: Limits) -> None:
     if not engine.gvisor:
         pytest.skip("this engine has no runtime runsc")
-    async with DockerSandboxes(runtime="runsc", warm=0, limits=limits, url=engine.url) as sandboxes:
-        async with sandboxes.sandbox() as sandbox:
-            assert (await sandbox.run_python("print(6 * 7)")).stdout.text == "42\n"
-            assert "gVisor" in (await sandbox.exec("cat /proc/version; dmesg")).stdout.text
-            assert (await sandbox.exec("sleep 60", wall_seconds=0.5)).cause is Cause.WALL
-            await sandbox.write("kept", b"1")
-            assert await sandbox.read("kept") == b"1"
+    with pytest.raises(ConfigError, match=r"process limit .*cpu limit .*without=\[Promise.PIDS, Promise.CPU\]"):
+        async with DockerSandboxes(runtime="runsc", url=engine.url):
+            pass
+    without = [Promise.PIDS, Promise.CPU]
+    gvisor = DockerSandboxes(runtime="runsc", without=without, warm=0, limits=limits, url=engine.url)
+    async with gvisor, gvisor.sandbox() as sandbox:
+        assert (await sandbox.run_python("print(6 * 7)")).stdout.text == "42\n"
+        assert "gVisor" in (await sandbox.exec("cat /proc/version; dmesg")).stdout.text
+        assert (await sandbox.exec("sleep 60", wall_seconds=0.5)).cause is Cause.WALL
+        await sandbox.write("kept", b"1")
+        assert await sandbox.read("kept") == b"1"
 
 
 def test_the_command_line_knows_the_backend(engine: DockerEngine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ As root, `scripts/make-docker` has installed what it needs. Its images stay in .
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / ".docker"
@@ -56,6 +59,23 @@ def docker_engine() -> Iterator[DockerEngine]:
             yield engine
 
 
+@pytest.fixture(scope="session")
+def running_docker() -> Iterator[DockerEngine]:
+    """An engine, with `DOCKER_HOST` set to it. Tests that use it belong to the xdist group `docker`, to share it."""
+    from tests.conftest import require
+
+    before = os.environ.get("DOCKER_HOST")
+    try:
+        with docker_engine() as running:
+            yield running
+    except NoEngineError as error:
+        require(False, f"a Docker engine: {error}")
+    finally:
+        os.environ.pop("DOCKER_HOST", None)
+        if before is not None:
+            os.environ["DOCKER_HOST"] = before
+
+
 @contextmanager
 def _started() -> Iterator[DockerEngine]:
     """An engine of our own, ended with everything that runs in it."""
@@ -68,17 +88,13 @@ def _started() -> Iterator[DockerEngine]:
         url = f"unix://{folder}/docker.sock"
         options = ["--data-root", str(DATA / "data"), "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid"]
         if runsc:  # Debian's build starts only on ptrace, and without a network
-            (Path(folder) / "daemon.json").write_text(
-                f'{{"runtimes": {{"runsc": {{"path": "{runsc}", "runtimeArgs": ["--platform=ptrace", "--network=none"]}}}}}}'
-            )
+            runtimes = {"runsc": {"path": runsc, "runtimeArgs": ["--platform=ptrace", "--network=none"]}}
+            (Path(folder) / "daemon.json").write_text(json.dumps({"runtimes": runtimes}))
             options += ["--config-file", f"{folder}/daemon.json"]
         with (DATA / "log.txt").open("wb") as log:
-            process = subprocess.Popen(
-                ["dockerd", "--host", url, "--bridge", "none", *options],
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            # It ends with this process, also where that is killed.
+            command = ["setpriv", "--pdeathsig", "TERM", "dockerd", "--host", url, "--bridge", "none", *options]
+            process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
             try:
                 _wait_for(url, process)
                 yield DockerEngine(url, gvisor=runsc is not None)
