@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 VLLM   := .vllm
+DOCKER := .docker
 # One wheel for all CPU set-ups: a looser requirement would draw in gigabytes of CUDA packages.
 TORCH  ?= torch==2.13.0
 
@@ -16,7 +17,7 @@ help:            ## what there is to do
 demo: $(VENV)/.demo  ## a language model learns to use a calculator by reinforcement (two minutes, two cores)
 	$(BIN)/agentenv train examples/calculator.toml $(ARGS)
 
-test: $(VENV)/.dev $(VLLM)/.ready  ## the whole test suite, with a real vLLM server on the CPU where that can be had
+test: $(VENV)/.dev $(VLLM)/.ready $(DOCKER)/.ready  ## the whole test suite, with a real vLLM server and a real Docker engine where they can be had
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 test-fast: $(VENV)/.dev  ## the tests that take less than ten seconds each
@@ -40,7 +41,7 @@ lock: $(VENV)/.dev   ## write the installed versions to constraints.txt (after r
 	mv constraints.new constraints.txt
 
 clean:           ## forget the virtual environments and caches
-	rm -rf $(VENV) $(VLLM) .bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) $(DOCKER) .bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(VENV)/.python: scripts/make-venv
 	scripts/make-venv $(PYTHON) $(VENV)
@@ -57,3 +58,6 @@ $(VENV)/.dev: $(VENV)/.python pyproject.toml constraints.txt
 # Without it the tests that need it skip, each with a line that says so; with CI=true they fail.
 $(VLLM)/.ready: scripts/make-vllm scripts/make-venv policies/agentenv_vllm/cpu-requirements.txt
 	-TORCH="$(TORCH)" scripts/make-vllm $(VLLM) $(PYTHON)
+
+$(DOCKER)/.ready: scripts/make-docker
+	-scripts/make-docker $@
