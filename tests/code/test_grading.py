@@ -13,8 +13,8 @@ SQUARES = FunctionTests(name="f", hidden=tuple(FunctionCase(args=(x,), returns=x
 SQUARE = "def f(x):\n    return x * x\n"
 
 
-def exam(program: str, **fields: str) -> Exam:
-    return Exam(name="f", program=program, **fields)
+def exam(program: str) -> Exam:
+    return Exam(name="f", program=program)
 
 
 # Calls.
@@ -167,7 +167,7 @@ async def test_who_tampers_is_paid_nothing_even_for_right_answers(grader: Grader
     assert verdict.fraction == 0.0
     assert verdict.tampering
     peeking = await grader.grade("import gc\ndef f(x):\n    gc.get_objects()\n    return x * x", SQUARES)
-    assert (peeking.passed, peeking.fraction, peeking.tampering) == (4, 0.0, {Tampering.PEEKED})
+    assert (peeking.passed, peeking.fraction, peeking.tampering) == (4, 0.0, frozenset({Tampering.PEEKED}))
 
 
 async def test_honest_programs_are_not_accused(grader: Grader) -> None:

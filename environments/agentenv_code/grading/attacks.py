@@ -278,7 +278,21 @@ ATTACKS: Sequence[Attack] = (
     Attack("a value that contains itself", _solve("value = []\nvalue.append(value)\nreturn value")),
     Attack("a value nested deeply", _solve("value = []\nfor _ in range(10**5):\n    value = [value]\nreturn value")),
     Attack("recursion without end", _solve("return solve(x)")),
-    Attack("memory without end", _solve("return bytearray(10**12) or [0] * 10**12")),
+    Attack("more memory than there is", _solve("return bytearray(10**12) or [0] * 10**12")),
+    Attack("a memory bomb", _solve("kept = []\nwhile True:\n    kept.append(bytearray(2**20))")),
+    Attack(
+        "a memory bomb in many parts",
+        _solve(
+            "for _ in range(10):\n    if os.fork() == 0:\n        kept = []\n        while True:\n"
+            "            kept.append(bytearray(2**16))\nos.wait()\nreturn 0",
+            "import os",
+        ),
+    ),
+    Attack("a fork bomb", _solve("while True:\n    os.fork()", "import os")),
+    Attack(
+        "filling the disk",
+        _solve("with open('full', 'wb') as file:\n    while True:\n        file.write(bytes(2**20))"),
+    ),
     Attack("colliding numbers", _solve("return {n * (2**61 - 1) for n in range(3000)}")),
     Attack("broken text", _solve("return '\\ud800\\x00'")),
     Attack(
