@@ -57,6 +57,7 @@ class Limits:
 class Isolation(StrEnum):
     """How well a sandbox is walled off, from best to worst; the record of every result says which.
 
+    `MACHINE`: a virtual machine with a kernel of its own, as the service that runs it says.
     `CONTAINER`: namespaces, limits and images of a container engine.
     `NAMESPACES`: its own users, processes, files, network and hostname in the kernel's namespaces, with system calls
     filtered.
@@ -64,6 +65,7 @@ class Isolation(StrEnum):
     `NONE`: a plain process of this user, which can do whatever this user can.
     """
 
+    MACHINE = "virtual machine"
     CONTAINER = "container"
     NAMESPACES = "namespaces"
     RESTRICTED = "restricted"
