@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import os
 
-from agentenv.errors import ConfigError
+from agentenv.errors import AgentenvError, ConfigError
 from agentenv.sandbox import Limits, Promises, SandboxBackend, SandboxFailed
 from agentenv.sandbox.service.wire import (
     CreateSandbox,
@@ -21,8 +21,9 @@ from agentenv.sandbox.service.wire import (
 from agentenv_remote.connection import CONNECT_SECONDS, Connection
 from agentenv_remote.sandbox import RemoteSandbox
 
+URL_VARIABLE = "AGENTENV_SANDBOX_URL"
 KEY_VARIABLE = "AGENTENV_SANDBOX_KEY"
-"""The environment variable with the API key of sandbox services."""
+"""The environment variables with the address and the API key of the sandbox service."""
 
 _PROBE_SECONDS = 60.0
 _MARGIN_SECONDS = 10.0
@@ -36,7 +37,8 @@ class RemoteSandboxes(SandboxBackend):
     room for a request, that is made again when the service advises.
 
     Args:
-        url: of the service. api_key: what it wants; `AGENTENV_SANDBOX_KEY` unless given.
+        url: of the service; `AGENTENV_SANDBOX_URL` unless given. api_key: what it wants; `AGENTENV_SANDBOX_KEY` unless
+            given.
         limits: of sandboxes that are created without any of their own; the service's unless given.
         patience: seconds in which a request that there is no room for is made again.
 
@@ -48,10 +50,18 @@ class RemoteSandboxes(SandboxBackend):
     name = "remote"
 
     def __init__(
-        self, url: str, *, api_key: str | None = None, limits: Limits | None = None, patience: float = 120.0
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        limits: Limits | None = None,
+        patience: float = 120.0,
     ) -> None:
         if patience < 0:
             raise ConfigError(f"patience is for how many seconds a refused request is made again, got {patience!r}")
+        url = url or os.environ.get(URL_VARIABLE)
+        if not url:
+            raise ConfigError(f"remote sandboxes need the address of a service: url=, or {URL_VARIABLE}")
         self.limits = limits
         self._connection = Connection(url, api_key or os.environ.get(KEY_VARIABLE), patience)
         self._service: ServiceView | None = None
@@ -134,7 +144,7 @@ class RemoteSandboxes(SandboxBackend):
             if not asked:
                 continue
             # A beat that nobody heard is followed by others; a lease that is over is told by the next one that is.
-            with contextlib.suppress(SandboxFailed):
+            with contextlib.suppress(AgentenvError):
                 reply = await self._connection.ask(
                     HeartbeatReply, "POST", "/heartbeat", Heartbeat(sandboxes=asked), seconds=max(lease / 3, 1.0)
                 )

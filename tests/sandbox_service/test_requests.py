@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from agentenv.errors import ConfigError
 from agentenv.sandbox import Isolation, SandboxFailed
+from agentenv.sandbox.registry import make_backend
 from agentenv.sandbox.service import SandboxService, ServiceConfig
 from agentenv.sandbox.service.openapi import openapi_document
 from agentenv.sandbox.service.refusals import Code
@@ -160,6 +161,17 @@ async def test_the_schema_is_whole_and_every_path_in_it_is_served(service: Sandb
             assert answer.status < 400 or answer.code != "not_found", path
     assert set(document["components"]["schemas"]["Code"]["enum"]) == {code.value for code in Code}
     assert all(400 <= code.http_status < 600 for code in Code)
+
+
+async def test_an_address_and_a_key_may_be_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AGENTENV_SANDBOX_URL", raising=False)
+    with pytest.raises(ConfigError, match="AGENTENV_SANDBOX_URL"):
+        make_backend("remote")
+    async with serving(api_key="secret") as service:
+        monkeypatch.setenv("AGENTENV_SANDBOX_URL", service.url)
+        monkeypatch.setenv("AGENTENV_SANDBOX_KEY", "secret")
+        async with make_backend("remote") as sandboxes, sandboxes.sandbox() as sandbox:
+            assert (await sandbox.exec("true")).ok
 
 
 async def test_who_is_no_service_is_told_from_one_that_does_not_answer() -> None:
