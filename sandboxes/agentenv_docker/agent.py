@@ -8,6 +8,8 @@ A message is two lengths, a JSON header and as many bytes of payload. Programs r
 signal this process nor look into it.
 """
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import errno
@@ -23,6 +25,8 @@ import stat
 import struct
 import sys
 import tarfile
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 LENGTHS = struct.Struct(">II")
 CHUNK = 2**16
@@ -39,15 +43,17 @@ GROUPS = "/sys/fs/cgroup"
 class Agent:
     """Serves one container until the other side is gone."""
 
-    def __init__(self, user, programs):
+    def __init__(self, user: int, programs: dict[str, str]) -> None:
         self.user = user
         self.programs = programs
         self.selector = selectors.DefaultSelector()
         self.input = bytearray()
-        self.runs = {}
+        self.message: dict[str, Any] | None = None
+        self.body, self.missing = -1, 0
+        self.runs: dict[int, Run] = {}
         self.ended = False
 
-    def serve(self):
+    def serve(self) -> None:
         ctypes.CDLL(None).prctl(SET_DUMPABLE, 0, 0, 0, 0)
         woken, wake = os.pipe()
         for end in (woken, wake, 0):
@@ -63,23 +69,41 @@ class Agent:
                     key.data()
             self.reap()
 
-    def listen(self):
+    def listen(self) -> None:
         data = os.read(0, 2**20)
         if not data:
             self.ended = True
             return
         self.input += data
-        while len(self.input) >= LENGTHS.size:
-            head, payload = LENGTHS.unpack_from(self.input)
-            end = LENGTHS.size + head + payload
-            if len(self.input) < end:
-                return
-            message = json.loads(self.input[LENGTHS.size : LENGTHS.size + head])
-            body = bytes(self.input[LENGTHS.size + head : end])
-            del self.input[:end]
-            getattr(self, "on_" + message["op"])(message, body)
+        while self.take():
+            pass
 
-    def on_run(self, message, body):
+    def take(self) -> bool:
+        """Obeys a message, if all of it is there. Its payload lies in a file, not in this process's memory."""
+        if self.message is None:
+            if len(self.input) < LENGTHS.size:
+                return False
+            head, self.missing = LENGTHS.unpack_from(self.input)
+            end = LENGTHS.size + head
+            if len(self.input) < end:
+                return False
+            self.message, self.body = json.loads(self.input[LENGTHS.size : end]), os.memfd_create("payload")
+            del self.input[:end]
+        piece = self.input[: self.missing]
+        write_all(self.body, piece)
+        del self.input[: len(piece)]
+        self.missing -= len(piece)
+        if self.missing:
+            return False
+        message, self.message = self.message, None
+        os.lseek(self.body, 0, os.SEEK_SET)
+        try:
+            getattr(self, "on_" + message["op"])(message, self.body)
+        finally:
+            os.close(self.body)
+        return True
+
+    def on_run(self, message: dict[str, Any], body: int) -> None:
         run = Run(message["id"], self)
         try:
             run.start(message, body)
@@ -89,17 +113,16 @@ class Agent:
         else:
             self.runs[run.pid] = run
 
-    def on_feed(self, message, body):
+    def on_feed(self, message: dict[str, Any], body: int) -> None:
         """To the input of a session."""
         for run in self.runs.values():
             if run.number == message["id"] and run.feeding is not None:
-                with contextlib.suppress(OSError):
-                    os.write(run.feeding, LENGTHS.pack(len(body), 0))
-                    view = memoryview(body)
-                    while view:
-                        view = view[os.write(run.feeding, view) :]
+                with open(body, "rb", closefd=False) as file:
+                    piece = file.read()
+                run.pending += LENGTHS.pack(len(piece), 0) + piece
+                run.feed()
 
-    def on_signal(self, message, body):
+    def on_signal(self, message: dict[str, Any], body: int) -> None:
         for pid, run in list(self.runs.items()):
             if run.number == message["id"]:
                 with contextlib.suppress(ProcessLookupError):
@@ -107,16 +130,16 @@ class Agent:
                 if message["signal"] == signal.SIGKILL:
                     self.end_strays(pid)
 
-    def on_kill(self, message, body):
+    def on_kill(self, message: dict[str, Any], body: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
         self.reap(0)
         tell({"quiet": True})
 
-    def on_count(self, message, body):
+    def on_count(self, message: dict[str, Any], body: int) -> None:
         tell({"counted": message["id"], **counts()})
 
-    def end_strays(self, leader):
+    def end_strays(self, leader: int) -> None:
         """Ends what has left the group of a run: its session's members, and whoever was left to this process."""
         for _ in range(100):
             found = [pid for pid in strays(leader) if pid not in self.runs]
@@ -127,7 +150,7 @@ class Agent:
             if not found:
                 return
 
-    def reap(self, options=os.WNOHANG):
+    def reap(self, options: int = os.WNOHANG) -> None:
         while True:
             try:
                 pid, status, usage = os.wait4(-1, options)
@@ -147,14 +170,15 @@ class Agent:
 class Run:
     """One program: its process, and what it writes."""
 
-    def __init__(self, number, agent):
+    def __init__(self, number: int, agent: Agent) -> None:
         self.number, self.agent = number, agent
-        self.pid, self.feeding = 0, None
-        self.reading = {}
+        self.pid, self.pending = 0, bytearray()
+        self.feeding: int | None = None
+        self.reading: dict[int, str] = {}
 
-    def start(self, message, body):
+    def start(self, message: dict[str, Any], body: int) -> None:
         session = message["kind"] == "session"
-        given = os.pipe() if session else (in_memory(body), None)
+        given = os.pipe() if session else (os.dup(body), None)
         written = []
         for name in ("stdout", "stderr", *(["reply"] if session else [])):
             reading, writing = os.pipe()
@@ -169,10 +193,12 @@ class Run:
             for descriptor in (given[0], *written):
                 os.close(descriptor)
             self.feeding = given[1]
+        if self.feeding is not None:
+            os.set_blocking(self.feeding, False)
         for reading in self.reading:
             self.agent.selector.register(reading, selectors.EVENT_READ, lambda reading=reading: self.read(reading))
 
-    def become(self, message, descriptors):
+    def become(self, message: dict[str, Any], descriptors: tuple[int, ...]) -> NoReturn:
         """In the child: another user, with limits, and nothing of this process's."""
         code = CANNOT_RUN
         try:
@@ -197,7 +223,7 @@ class Run:
         finally:
             os._exit(code)
 
-    def play(self, message):
+    def play(self, message: dict[str, Any]) -> int:
         os.chdir(WORK)
         if message["kind"] == "files":
             return do(message["what"], message["arguments"])
@@ -215,7 +241,21 @@ class Run:
             os.write(2, f"{argv[0] if os.path.isdir(cwd) else cwd}: {reason}\n".encode())
             return NOT_FOUND if isinstance(error, FileNotFoundError) else CANNOT_RUN
 
-    def read(self, reading):
+    def feed(self) -> None:
+        """Gives a session as much as it takes: one that does not listen must not keep everybody waiting."""
+        if self.feeding is None:
+            return
+        with contextlib.suppress(KeyError):
+            self.agent.selector.unregister(self.feeding)
+        try:
+            while self.pending:
+                del self.pending[: os.write(self.feeding, self.pending)]
+        except BlockingIOError:
+            self.agent.selector.register(self.feeding, selectors.EVENT_WRITE, self.feed)
+        except OSError:  # it has closed its end, or is gone
+            self.pending.clear()
+
+    def read(self, reading: int) -> bool:
         """Hands on what there is; whether there may be more."""
         name = self.reading[reading]
         if name == "reply":
@@ -230,35 +270,35 @@ class Run:
         tell({"out": self.number, "stream": name}, data)
         return True
 
-    def drain(self):
+    def drain(self) -> None:
         """Hands on what was written until now; what was left running may go on writing for ever."""
         for reading, name in list(self.reading.items()):
             for _ in range(64):
                 if name == "reply" or reading not in self.reading or not self.read(reading):
                     break
 
-    def forget(self, reading):
+    def forget(self, reading: int) -> None:
         del self.reading[reading]
         with contextlib.suppress(KeyError):
             self.agent.selector.unregister(reading)
         os.close(reading)
 
-    def close(self):
+    def close(self) -> None:
         for reading in list(self.reading):
             self.forget(reading)
         if self.feeding is not None:
+            with contextlib.suppress(KeyError):
+                self.agent.selector.unregister(self.feeding)
             os.close(self.feeding)
 
 
-def tell(header, payload=b""):
+def tell(header: dict[str, Any], payload: bytes = b"") -> None:
     """To the other side, however long it takes to listen."""
     head = json.dumps(header).encode()
-    view = memoryview(LENGTHS.pack(len(head), len(payload)) + head + payload)
-    while view:
-        view = view[os.write(1, view) :]
+    write_all(1, LENGTHS.pack(len(head), len(payload)) + head + payload)
 
 
-def limit(cpu, disk, descriptors):
+def limit(cpu: int | None, disk: int, descriptors: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if cpu is not None:
         resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
@@ -267,7 +307,7 @@ def limit(cpu, disk, descriptors):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 
-def refuse_sockets():
+def refuse_sockets() -> None:
     """Sockets but those of this machine and of the internet: what engines before 2022 let through has no namespace."""
     number, architecture = SOCKET.get(platform.machine(), (None, None))
     if number is None:
@@ -292,16 +332,7 @@ def refuse_sockets():
         raise OSError(ctypes.get_errno(), "the filter of system calls was refused")
 
 
-def in_memory(data):
-    descriptor = os.memfd_create("input")
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
-
-
-def strays(leader):
+def strays(leader: int) -> list[int]:
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit() and name != "1":
@@ -312,7 +343,7 @@ def strays(leader):
     return found
 
 
-def counts():
+def counts() -> dict[str, float]:
     """What the container has used, by control groups of either version."""
     if os.path.exists(f"{GROUPS}/cgroup.controllers"):
         return {
@@ -331,13 +362,13 @@ def counts():
     }
 
 
-def number(name):
+def number(name: str) -> int:
     with contextlib.suppress(OSError, ValueError), open(f"{GROUPS}/{name}") as file:
         return int(file.read())
     return 0
 
 
-def field(name, key):
+def field(name: str, key: str) -> int:
     with contextlib.suppress(OSError), open(f"{GROUPS}/{name}") as file:
         for line in file:
             if line.split()[0] == key:
@@ -345,13 +376,13 @@ def field(name, key):
     return 0
 
 
-def is_full():
+def is_full() -> bool:
     """Whether one of the file systems in memory has no room left."""
     spaces = [os.statvfs(path) for path in WRITABLE]
     return any(space.f_bavail == 0 or (space.f_files and space.f_favail == 0) for space in spaces)
 
 
-def do(what, arguments):
+def do(what: str, arguments: dict[str, Any]) -> int:
     """A look at, or a change to, the files; 0 where it went well, else 1 and a sentence on standard error."""
     try:
         FILES[what](**arguments)
@@ -362,7 +393,7 @@ def do(what, arguments):
     return 0
 
 
-def read_file(path, limit):
+def read_file(path: str, limit: int | None) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise OSError(0, "it is no file")
@@ -372,7 +403,7 @@ def read_file(path, limit):
         write_all(1, data)
 
 
-def write_file(path, executable):
+def write_file(path: str, executable: bool) -> None:
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_NOCTTY, 0o644)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -382,7 +413,7 @@ def write_file(path, executable):
     os.fchmod(descriptor, 0o755 if executable else 0o644)
 
 
-def list_folder(path):
+def list_folder(path: str) -> None:
     found = []
     with os.scandir(path) as entries:
         for entry in entries:
@@ -393,19 +424,19 @@ def list_folder(path):
     write_all(1, json.dumps(sorted(found)).encode())
 
 
-def usage():
+def usage() -> None:
     spaces = [os.statvfs(path) for path in WRITABLE]
     used = sum((space.f_blocks - space.f_bfree) * space.f_frsize for space in spaces)
     write_all(1, json.dumps([used, sum(space.f_files - space.f_ffree for space in spaces)]).encode())
 
 
-def pack():
+def pack() -> None:
     with open(1, "wb", closefd=False) as output, tarfile.open(fileobj=output, mode="w|") as archive:
         for root in WRITABLE:
             archive.add(root, filter=lambda member: member if is_kept(member) else None)
 
 
-def unpack():
+def unpack() -> None:
     for root in WRITABLE:
         for name in os.listdir(root):
             path = os.path.join(root, name)
@@ -416,17 +447,24 @@ def unpack():
                 archive.extract(member, "/", set_attrs=True)
 
 
-def is_kept(member):
+def is_kept(member: tarfile.TarInfo) -> bool:
     return member.isreg() or member.isdir() or member.issym() or member.islnk()
 
 
-def write_all(descriptor, data):
+def write_all(descriptor: int, data: bytes | bytearray) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
-FILES = {"read": read_file, "write": write_file, "list": list_folder, "usage": usage, "pack": pack, "unpack": unpack}
+FILES: dict[str, Callable[..., None]] = {
+    "read": read_file,
+    "write": write_file,
+    "list": list_folder,
+    "usage": usage,
+    "pack": pack,
+    "unpack": unpack,
+}
 
 if __name__ == "__main__":
     Agent(int(sys.argv[1]), json.loads(sys.argv[2])).serve()

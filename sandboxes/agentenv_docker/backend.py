@@ -22,11 +22,14 @@ except ImportError as error:
     raise MissingExtraError("docker", "containers as sandboxes") from error
 
 BASE = "agentenv/base"
+GVISOR = "runsc"
 _SOURCE = inspect.getsource(agent)
 _USER = 1000
 _ROOT = 0
 _VARIABLES = {"HOME": agent.WORK, "TMPDIR": "/tmp", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 _OWN_INODES = 2
+_SHARES = {"/sandbox": 0.5, "/tmp": 0.375, "/dev/shm": 0.125}
+"""What each of the agent's `WRITABLE` may hold of the disk limit: an engine limits single file systems only."""
 _CAPABILITIES = ("KILL", "SETUID", "SETGID", "CHOWN")
 """Of the agent, which becomes the sandbox's user for every program; no program has any."""
 
@@ -35,7 +38,8 @@ class DockerSandboxes(SandboxBackend):
     """Containers, each started before it is asked for.
 
     Any image will do that has a `python3` (3.9 or newer) and a shell. Its root is read-only; /sandbox, /tmp and
-    /dev/shm are file systems in memory. A container ends with the process that made it, however that ends.
+    /dev/shm are file systems in memory, which hold a half, three eighths and an eighth of the disk limit. A container
+    ends with the process that made it, however that ends.
 
     Args:
         image: by name; `python -m agentenv_docker build` makes `agentenv/base`.
@@ -146,8 +150,9 @@ class DockerSandboxes(SandboxBackend):
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            while len(self._ready) < self._warm:
-                self._ready.append(await self._make(self.limits))
+            with contextlib.suppress(SandboxFailed, ConfigError):
+                while len(self._ready) < self._warm:
+                    self._ready.append(await self._make(self.limits))
 
     async def _make(self, limits: Limits) -> DockerSandbox:
         sandbox = DockerSandbox(next(self._numbers), limits, self)
@@ -176,22 +181,26 @@ class DockerSandboxes(SandboxBackend):
         }
 
     def _host(self, limits: Limits) -> Mapping[str, Any]:
-        options = f"size={limits.disk_bytes},nr_inodes={limits.files + _OWN_INODES},nosuid,nodev"
         user = _ROOT if self._writable else _USER
-        folder = f"rw,exec,uid={user},gid={user},mode=1777,{options}"
+        owned = f"rw,exec,nosuid,nodev,uid={user},gid={user},mode=1777"
         return {
             "auto_remove": True,
             "read_only": not self._writable,
-            "tmpfs": dict.fromkeys(agent.WRITABLE, folder),
+            "tmpfs": {path: f"{owned},{_room(limits, share)}" for path, share in _SHARES.items()},
             "network_mode": "none" if limits.network is Network.NONE else "bridge",
             "mem_limit": limits.memory_bytes,
             "memswap_limit": limits.memory_bytes,
-            "pids_limit": limits.pids + 1,
+            "pids_limit": None if self._runtime == GVISOR else limits.pids + 1,
             "cap_drop": ["ALL"],
             "cap_add": list(_CAPABILITIES),
             "security_opt": ["no-new-privileges"],
             "runtime": self._runtime,
         }
+
+
+def _room(limits: Limits, share: float) -> str:
+    """Options of a file system that holds a share of what may be kept."""
+    return f"size={max(int(limits.disk_bytes * share), 4096)},nr_inodes={int(limits.files * share) + _OWN_INODES}"
 
 
 def _promises(about: Mapping[str, Any], runtime: str | None, *, writable: bool) -> Promises:
@@ -212,10 +221,15 @@ def _promises(about: Mapping[str, Any], runtime: str | None, *, writable: bool) 
             broken[promise] = f"the engine says that it has no {field}"
     if any("seccomp" in option for option in about.get("SecurityOptions") or ()):
         kept[Promise.SYSTEM_CALLS] = (
-            "a kernel of its own (gVisor)" if runtime == "runsc" else "the engine's seccomp filter"
+            "a kernel of its own (gVisor)" if runtime == GVISOR else "the engine's seccomp filter"
         )
     else:
         broken[Promise.SYSTEM_CALLS] = "the engine has no seccomp"
+    if runtime == GVISOR:
+        for promise in (Promise.PIDS, Promise.CPU):
+            kept.pop(promise, None)
+        broken[Promise.PIDS] = "gVisor's own threads count among them: a limit would stop it"
+        broken[Promise.CPU] = "gVisor shows no count of all processes: each is limited, not all together"
     if writable:
         broken[Promise.DISK] = "the container's root can be written to without limit"
         kept[Promise.UNPRIVILEGED] = "root of the container, without capabilities"

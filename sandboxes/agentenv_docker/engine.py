@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 OWNER = "agentenv.owner"
 """The label that names the process a container was made for."""
+_SCHEMES = ("unix://", "tcp://", "http://")
 _CALL_SECONDS = 60.0
 _SHOWN_BY_DEFAULT = ("kernel", "module", "class", "block", "bus", "dev", "power", "firmware")
 _MASKED = (
@@ -69,12 +70,16 @@ class Engine:
         """Connects; what the engine says of itself.
 
         Raises:
-            ConfigError: none answers there.
+            ConfigError: none answers there, or only over TLS or SSH, which the stream to a container does not speak.
         """
+        if not self.shown.startswith(_SCHEMES):
+            raise ConfigError(
+                f"{self.shown} is none of {', '.join(_SCHEMES)}. A tunnel makes a far engine's socket a near one: "
+                "ssh -L /tmp/docker.sock:/var/run/docker.sock HOST"
+            )
 
         def connect() -> Mapping[str, Any]:
-            base = self._url or os.environ.get("DOCKER_HOST")
-            self._client = docker.APIClient(base_url=base, version="auto", timeout=_CALL_SECONDS)
+            self._client = docker.APIClient(base_url=self.shown, version="auto", timeout=_CALL_SECONDS)
             about: Mapping[str, Any] = self._client.info()
             return about
 
@@ -110,9 +115,17 @@ class Engine:
             starting.add_done_callback(_let_go)
             raise SandboxFailed(f"the engine has not started a container for {_CALL_SECONDS:g} s") from None
         except asyncio.CancelledError:
-            starting.add_done_callback(_let_go)
+            await self._undo(starting)
             raise
         return started
+
+    async def _undo(self, starting: asyncio.Future[Started]) -> None:
+        """Nobody wants this container any more: it is ended as soon as it has begun."""
+        done, _ = await asyncio.wait([starting], timeout=_CALL_SECONDS)
+        if done and not starting.cancelled() and starting.exception() is None:
+            started = starting.result()
+            started.stream.close()
+            await self.remove(started.id)
 
     async def remove(self, container: str) -> None:
         """Ends and removes a container, if it is there."""

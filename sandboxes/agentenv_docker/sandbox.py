@@ -320,7 +320,8 @@ class DockerSandbox(Sandbox):
     async def count(self) -> Counted:
         """What the container has used so far. Raises `SandboxFailed` where it is gone."""
         number = next(self._numbers)
-        counted = self._counts[number] = asyncio.get_running_loop().create_future()
+        counted: asyncio.Future[Counted] = asyncio.get_running_loop().create_future()
+        self._counts[number] = counted
         self._link.post({"op": "count", "id": number})
         try:
             async with asyncio.timeout(_COUNT_SECONDS):
@@ -379,7 +380,7 @@ class DockerSandbox(Sandbox):
         run = await self.start(message, stdin, collected)
         try:
             async with self._watched(run, min(wall_seconds or math.inf, self.limits.wall_seconds)):
-                ended = await run.ended
+                ended = await asyncio.shield(run.ended)  # who stops waiting must not make it look ended
         finally:
             self.forget(run.number)
         return self.result(ended, await self.explain(ended, run.stopped), collected, began)
