@@ -22,7 +22,7 @@ async def backend() -> AsyncIterator[SandboxBackend]:
 
 
 async def test_the_honest_program_is_paid_by_every_grader(backend: SandboxBackend) -> None:
-    outcome = await attempt(backend, Attack("honest", HONEST))
+    outcome = await attempt(backend, Attack("honest", HONEST), call_seconds=4.0)
     assert {name: verdict.solved for name, verdict in outcome.verdicts.items()} == dict.fromkeys(GRADERS, True)
     assert outcome.labels == []
 
