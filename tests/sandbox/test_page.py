@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from agentenv.sandbox.attacks import ATTACKS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sandboxes.md").read_text()
@@ -19,6 +21,8 @@ def test_the_programs_of_the_page_run() -> None:
         subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
-def test_the_table_of_attacks_is_that_of_the_program() -> None:
-    rows = re.findall(r"^\| ([^|]+) \| yes \| [^|]+ \|$", PAGE, re.MULTILINE)
+@pytest.mark.parametrize("marker", ["attacks", "attacks-docker"])
+def test_the_tables_of_attacks_are_those_of_the_program(marker: str) -> None:
+    table = PAGE.partition(f"<!-- {marker}:begin -->")[2].partition(f"<!-- {marker}:end -->")[0]
+    rows = re.findall(r"^\| ([^|]+) \| yes \| .+ \|$", table, re.MULTILINE)
     assert rows == [one.name for one in ATTACKS]
