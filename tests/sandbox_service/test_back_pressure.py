@@ -135,3 +135,23 @@ async def test_who_is_cancelled_as_its_turn_comes_passes_it_on() -> None:
     assert await other == "served"
     assert cancelled.cancelled()
     assert (turnstile.running, turnstile.queued) == (0, 0)
+
+
+async def test_who_gives_up_as_another_leaves_is_passed_over() -> None:
+    turnstile, leave = Turnstile(1, 2, patience=10), asyncio.Event()
+
+    async def one(until: asyncio.Event | None = None) -> str:
+        async with turnstile.turn():
+            if until is not None:
+                await until.wait()
+            return "served"
+
+    first = asyncio.create_task(one(leave))
+    await asyncio.sleep(0)
+    gone, other = asyncio.create_task(one()), asyncio.create_task(one())
+    await asyncio.sleep(0)
+    leave.set()
+    gone.cancel()
+    assert await asyncio.gather(first, other) == ["served", "served"]
+    assert gone.cancelled()
+    assert (turnstile.running, turnstile.queued) == (0, 0)

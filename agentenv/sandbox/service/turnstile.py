@@ -71,14 +71,16 @@ class Turnstile:
         except BaseException as error:
             if place.done() and not place.cancelled():  # it was its turn at the very moment it gave up
                 self._pass_on()
-            else:
+            elif place in self._waiting:  # otherwise it was passed over already
                 self._waiting.remove(place)
             if isinstance(error, TimeoutError):
                 raise self.full(f"it was not this execution's turn in {self._patience:g} s") from None
             raise
 
     def _pass_on(self) -> None:
-        if self._waiting:
-            self._waiting.popleft().set_result(None)
-        else:
-            self.running -= 1
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():  # whoever gave up a moment ago has not left the queue yet
+                place.set_result(None)
+                return
+        self.running -= 1
