@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TypeVar
 
 import aiohttp
@@ -107,7 +107,8 @@ class Connection:
 
         async def once() -> bytes:
             async with self._request(method, path, data, query, content_type, seconds) as response:
-                return await response.read()
+                with self._lost(seconds):
+                    return await response.read()
 
         answer: bytes = await self._patiently()(once)
         return answer
@@ -125,7 +126,7 @@ class Connection:
                 request = self._request("POST", path, data, None, "application/json", seconds)
                 return await stack.enter_async_context(request)
 
-            yield _lines(await self._patiently()(once))
+            yield self._lines(await self._patiently()(once), seconds)
 
     def _patiently(self) -> AsyncRetrying:
         return AsyncRetrying(
@@ -154,18 +155,38 @@ class Connection:
             raise SandboxFailed(f"the sandboxes of {self.url} are not open")
         timeout = aiohttp.ClientTimeout(total=seconds, connect=CONNECT_SECONDS)
         headers = {"Content-Type": content_type}
-        try:
-            async with self._http.request(
-                method, f"{self.url}{path}", data=data, params=query, headers=headers, timeout=timeout
-            ) as response:
+        async with contextlib.AsyncExitStack() as stack:
+            with self._lost(seconds):
+                response = await stack.enter_async_context(
+                    self._http.request(
+                        method, f"{self.url}{path}", data=data, params=query, headers=headers, timeout=timeout
+                    )
+                )
                 if response.status >= 400:
                     raise self._error(await response.read(), response.status)
-                yield response
+            yield response
+
+    @contextlib.contextmanager
+    def _lost(self, seconds: float) -> Iterator[None]:
+        """What goes wrong with the connection in the block is the sandbox's failure."""
+        try:
+            yield
         except aiohttp.InvalidURL as error:
             raise ConfigError(f"{self.url!r} is no URL of a sandbox service") from error
         except _BROKEN as error:
             why = str(error) or f"no answer in {seconds:g} s"
             raise SandboxFailed(f"the connection to {self.url} was lost: {why}") from error
+
+    async def _lines(self, response: aiohttp.ClientResponse, seconds: float) -> AsyncIterator[bytes]:
+        """The lines of a body, each however long."""
+        begun = bytearray()
+        with self._lost(seconds):
+            async for chunk in response.content.iter_any():
+                *ended, rest = chunk.split(b"\n")
+                for piece in ended:
+                    yield bytes(begun) + piece
+                    begun.clear()
+                begun += rest
 
     def _error(self, body: bytes, status: int) -> AgentenvError:
         try:
@@ -192,14 +213,3 @@ def error_of(view: ErrorView, url: str) -> AgentenvError:
             return ConfigError(f"{url}: {view.message}")
         case _:
             return SandboxFailed(f"{url}: {view.message}", None if view.result is None else view.result.to_result())
-
-
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The lines of a body, each however long."""
-    begun = bytearray()
-    async for chunk in response.content.iter_any():
-        *ended, rest = chunk.split(b"\n")
-        for piece in ended:
-            yield bytes(begun) + piece
-            begun.clear()
-        begun += rest

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from agentenv.errors import ConfigError
-from agentenv.sandbox import Isolation, SandboxFailed
+from agentenv.sandbox import Isolation, Sandbox, SandboxFailed, Stream
 from agentenv.sandbox.registry import make_backend
 from agentenv.sandbox.service import SandboxService, ServiceConfig
 from agentenv.sandbox.service.openapi import openapi_document
@@ -122,6 +122,16 @@ async def test_a_stream_has_a_line_for_each_piece_and_the_result_at_last(service
     *pieces, last = answer.body.splitlines()
     assert [b'"1\\n"' in pieces[0], b'"2\\n"' in pieces[1]] == [True, True]
     assert b'"cause":"ok"' in last
+
+
+async def test_a_listener_that_fails_is_no_failure_of_the_connection(sandbox: Sandbox) -> None:
+    def listen(stream: Stream, data: bytes) -> None:
+        raise OSError("the listener's disk is full")
+
+    with pytest.raises(OSError, match="the listener's disk is full"):
+        await sandbox.exec("echo on; sleep 60", on_output=listen)
+    while (await sandbox.exec("pgrep sleep")).ok:
+        pass
 
 
 async def test_limits_that_are_left_out_are_the_services(service: SandboxService) -> None:
