@@ -30,19 +30,19 @@ for file in $(grep -laFs -- "$1" /proc/[0-9]*/environ); do
   resident=$(grep -s VmRSS "${file%/environ}/status" | tr -dc 0-9)
   [ -n "$resident" ] && pids=$((pids + 1)) && memory=$((memory + resident * 1024))
 done
-set -- $(du -scb . /tmp 2> /dev/null | tail -n 1)
-echo "$pids $memory $1 $(find . /tmp -mindepth 1 2> /dev/null | wc -l)"
+set -- $(du -scbx . /tmp 2> /dev/null | tail -n 1)
+echo "$pids $memory $1 $(find . /tmp -xdev -mindepth 1 2> /dev/null | wc -l)"
 """
 """Processes with a mark, the bytes they hold, the bytes of the private files and how many there are."""
 
 PACK = """
-tar -cPf - --exclude='/tmp/.agentenv-*' "$PWD" /tmp
+tar -cPf - --one-file-system --exclude='/tmp/.agentenv-*' "$PWD" /tmp
 [ $? -le 1 ]  # 1: something changed in the meantime
 """
 """An archive of the private files on standard output: those of the working folder and of `/tmp`."""
 
 UNPACK = """
-find "$PWD" /tmp -mindepth 1 -maxdepth 1 ! -name '.agentenv-*' -exec rm -rf -- {} +
+find "$PWD" /tmp -mindepth 1 -maxdepth 1 ! -name '.agentenv-*' -exec rm -rf --one-file-system -- {} + 2> /dev/null
 tar -xPf "$1" --no-overwrite-dir; code=$?
 rm -f -- "$1"
 exit $code

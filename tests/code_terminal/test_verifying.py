@@ -87,7 +87,7 @@ async def test_an_honest_solution_beside_a_daemon_is_paid(env: Terminal) -> None
 async def test_the_tests_are_nowhere_while_the_agent_works() -> None:
     env = Terminal(names=["merge-settings"])
     await env.reset(seed=1)
-    look = "find / -xdev \\( -name test.sh -o -name check.py \\) 2>/dev/null; find /tmp ~ . -name '*.sh'; true"
+    look = "find / -xdev \\( -name test.sh -o -name check.py \\) 2>/dev/null; find /tmp ~ . -xdev -name '*.sh'; true"
     assert await said(env, look) == "[no output]"
     await env.close()
 

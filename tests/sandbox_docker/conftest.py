@@ -14,12 +14,6 @@ from tests.sandbox.conftest import LIMITS
 from tests.support.docker_engine import DockerEngine
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "sandbox_docker" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("docker"))
-
-
 @pytest.fixture(scope="session")
 def engine(running_docker: DockerEngine) -> DockerEngine:
     return running_docker

@@ -8,6 +8,8 @@ from agentenv.sandbox.attacks import ATTACKS, Attack, attack
 from agentenv_docker import DockerSandboxes
 from agentenv_docker.sandbox import DockerSandbox
 
+pytestmark = pytest.mark.xdist_group("docker")
+
 
 @pytest.mark.parametrize("one", ATTACKS, ids=lambda one: one.name.replace(" ", "_"))
 async def test_an_attack_is_contained(sandboxes: DockerSandboxes, one: Attack) -> None:

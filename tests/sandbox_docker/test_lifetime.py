@@ -18,6 +18,8 @@ from agentenv_docker.engine import is_stale, owner
 from agentenv_docker.images import build
 from tests.support.docker_engine import DockerEngine
 
+pytestmark = pytest.mark.xdist_group("docker")
+
 CLIENT = """
 import asyncio
 from agentenv_docker import DockerSandboxes
