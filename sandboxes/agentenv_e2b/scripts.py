@@ -43,7 +43,7 @@ tar -cPf - --one-file-system --exclude='/tmp/.agentenv-*' "$PWD" /tmp
 
 UNPACK = """
 find "$PWD" /tmp -mindepth 1 -maxdepth 1 ! -name '.agentenv-*' -exec rm -rf --one-file-system -- {} + 2> /dev/null
-tar -xPf "$1" --no-overwrite-dir; code=$?
+tar -xPf "$1" --skip-old-files; code=$?
 rm -f -- "$1"
 exit $code
 """
