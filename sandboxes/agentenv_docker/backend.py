@@ -115,7 +115,11 @@ class DockerSandboxes(SandboxBackend):
             reasons = "; ".join(f"{promise.value} ({why})" for promise, why in missing.items())
             names = ", ".join(f"Promise.{promise.name}" for promise in missing)
             raise ConfigError(f"this engine cannot promise {reasons}. without=[{names}] says that the rest will do")
-        await self.engine.sweep()
+        try:
+            await self.engine.sweep()
+        except BaseException:
+            await self.engine.close()
+            raise
         if self._warm:
             self._wanted.set()
             self._filling = asyncio.get_running_loop().create_task(self._fill(), name="agentenv-docker-warm")
