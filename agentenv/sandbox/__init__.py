@@ -15,7 +15,7 @@ from agentenv.sandbox.contract import (
 )
 from agentenv.sandbox.errors import SandboxFailed, SandboxFileError
 from agentenv.sandbox.limits import MIB, Isolation, Limits, Network, Promise, Promises
-from agentenv.sandbox.result import Cause, ExecResult, Output, Usage
+from agentenv.sandbox.result import Cause, ExecResult, Output, Usage, sentence
 
 __all__ = [
     "Sandbox",
@@ -31,6 +31,7 @@ __all__ = [
     "Cause",
     "Output",
     "Usage",
+    "sentence",
     "OnOutput",
     "Stream",
     "Entry",

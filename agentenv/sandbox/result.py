@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agentenv.sandbox.limits import Isolation
+from agentenv.sandbox.limits import Isolation, Limits
 
 
 class Cause(StrEnum):
@@ -71,3 +71,23 @@ class ExecResult:
     @property
     def ok(self) -> bool:
         return self.cause is Cause.OK
+
+
+_SENTENCES = {
+    Cause.WALL: "took longer than {limits.wall_seconds:g} s",
+    Cause.CPU: "used more than {limits.cpu_seconds:g} s of CPU",
+    Cause.OOM: "needed more than {limits.memory_bytes:,} bytes of memory",
+    Cause.PIDS: "wanted more than {limits.pids} processes and threads",
+    Cause.OUTPUT: "wrote more than {limits.output_bytes:,} bytes",
+    Cause.DISK: "filled the {limits.disk_bytes:,} bytes or {limits.files:,} files there is room for",
+    Cause.KILLED: "was ended on request",
+}
+
+
+def sentence(cause: Cause, limits: Limits) -> str:
+    """A sentence on a cause for people, for `ExecResult.message`; empty where there is nothing to add.
+
+    >>> sentence(Cause.WALL, Limits(wall_seconds=2.0))
+    'took longer than 2 s'
+    """
+    return _SENTENCES.get(cause, "").format(limits=limits)

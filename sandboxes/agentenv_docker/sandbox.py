@@ -32,6 +32,7 @@ from agentenv.sandbox import (
     Stats,
     Stream,
     Usage,
+    sentence,
 )
 from agentenv_docker.link import Header, Link
 
@@ -45,16 +46,6 @@ _GRACE_SECONDS = 2.0
 _COUNT_SECONDS = 10.0
 _CPU_LOOK_SECONDS = 0.1
 _DESCRIPTORS = 256
-
-_MESSAGES = {
-    Cause.WALL: "took longer than {limits.wall_seconds:g} s",
-    Cause.CPU: "used more than {limits.cpu_seconds:g} s of CPU",
-    Cause.OOM: "needed more than {limits.memory_bytes:,} bytes of memory",
-    Cause.PIDS: "wanted more than {limits.pids} processes and threads",
-    Cause.OUTPUT: "wrote more than {limits.output_bytes:,} bytes",
-    Cause.DISK: "filled the {limits.disk_bytes:,} bytes or {limits.files:,} files there is room for",
-    Cause.KILLED: "was ended on request",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +344,7 @@ class DockerSandbox(Sandbox):
     def result(self, ended: Ended, cause: Cause, collected: Collected, began: float) -> ExecResult:
         """What came of an execution that began then."""
         usage = Usage(time.perf_counter() - began, ended.cpu_seconds, ended.peak_memory_bytes)
-        message = _MESSAGES.get(cause, "").format(limits=self.limits)
+        message = sentence(cause, self.limits)
         return ExecResult(cause, ended.code, *collected.outputs(), usage, self.isolation, message)
 
     # Inside.

@@ -34,6 +34,7 @@ from agentenv.sandbox import (
     Stats,
     Stream,
     Usage,
+    sentence,
 )
 from agentenv.sandbox.pipes import Pipes
 from agentenv_local import wire
@@ -46,16 +47,6 @@ _GRACE_SECONDS = 2.0
 _CPU_LOOK_SECONDS = 0.1
 _DESCRIPTORS = 256
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
-
-_MESSAGES = {
-    Cause.WALL: "took longer than {limits.wall_seconds:g} s",
-    Cause.CPU: "used more than {limits.cpu_seconds:g} s of CPU",
-    Cause.OOM: "needed more than {limits.memory_bytes:,} bytes of memory",
-    Cause.PIDS: "wanted more than {limits.pids} processes and threads",
-    Cause.OUTPUT: "wrote more than {limits.output_bytes:,} bytes",
-    Cause.DISK: "filled the {limits.disk_bytes:,} bytes or {limits.files:,} files there is room for",
-    Cause.KILLED: "was ended on request",
-}
 
 
 class Limited(StrEnum):
@@ -282,7 +273,7 @@ class LocalSandbox(Sandbox):
 
     def describe(self, cause: Cause) -> str:
         """A sentence on a cause for people."""
-        return _MESSAGES.get(cause, "").format(limits=self.limits)
+        return sentence(cause, self.limits)
 
     # Inside.
 

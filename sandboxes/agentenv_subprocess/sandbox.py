@@ -36,6 +36,7 @@ from agentenv.sandbox import (
     Stats,
     Stream,
     Usage,
+    sentence,
 )
 from agentenv.sandbox.pipes import Pipes
 from agentenv.threads import THREADS
@@ -48,12 +49,6 @@ T = TypeVar("T")
 
 RUNNER = str(Path(__file__).with_name("runner.py"))
 _CANNOT_RUN = 126
-_MESSAGES = {
-    Cause.WALL: "took longer than {limits.wall_seconds:g} s",
-    Cause.CPU: "used more than {limits.cpu_seconds:g} s of CPU",
-    Cause.OUTPUT: "wrote more than {limits.output_bytes:,} bytes",
-    Cause.KILLED: "was ended on request",
-}
 
 
 class SubprocessSandbox(Sandbox):
@@ -226,7 +221,7 @@ class SubprocessSandbox(Sandbox):
         """What came of an execution."""
         out, err = (pipes.output(stream) for stream in Stream)
         usage = Usage(time.perf_counter() - began)
-        message = _MESSAGES.get(cause, "").format(limits=self.limits)
+        message = sentence(cause, self.limits)
         return ExecResult(cause, code, out, err, usage, self.isolation, message)
 
     # Inside.
