@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 
+from agentenv.sandbox.collected import Collected
 from agentenv.sandbox.contract import OnOutput, Stream
 from agentenv.sandbox.result import Output
 
@@ -22,11 +23,9 @@ class Pipes:
     """
 
     def __init__(self, limit: int, on_output: OnOutput | None, on_limit: Callable[[], None]) -> None:
-        self._left = limit
-        self._on_output, self._on_limit = on_output, on_limit
+        self._collected = Collected(limit, on_output)
+        self._on_limit = on_limit
         self._loop = asyncio.get_running_loop()
-        self._kept = {stream: bytearray() for stream in Stream}
-        self._dropped = dict.fromkeys(Stream, 0)
         self._reading: dict[Stream, int] = {}
         self._written: list[int] = []
         self._limit_told = False
@@ -47,8 +46,9 @@ class Pipes:
         given, self._written = tuple(self._written), []
         return given
 
-    def output(self, stream: Stream) -> Output:
-        return Output(bytes(self._kept[stream]), self._dropped[stream])
+    def outputs(self) -> tuple[Output, Output]:
+        """Of standard output and error."""
+        return self._collected.outputs()
 
     def drain(self) -> None:
         """Reads what has been written until now."""
@@ -78,13 +78,7 @@ class Pipes:
             self._loop.remove_reader(reading)
             os.close(self._reading.pop(stream))
             return False
-        kept = data[: self._left]
-        self._left -= len(kept)
-        self._kept[stream] += kept
-        self._dropped[stream] += len(data) - len(kept)
-        if kept and self._on_output is not None:
-            self._on_output(stream, kept)
-        if len(kept) < len(data) and not self._limit_told:
+        if not self._collected.add(stream, data) and not self._limit_told:
             self._limit_told = True
             self._on_limit()
         return True

@@ -74,7 +74,7 @@ class ExecResult:
 
 
 _SENTENCES = {
-    Cause.WALL: "took longer than {limits.wall_seconds:g} s",
+    Cause.WALL: "took longer than {wall:g} s",
     Cause.CPU: "used more than {limits.cpu_seconds:g} s of CPU",
     Cause.OOM: "needed more than {limits.memory_bytes:,} bytes of memory",
     Cause.PIDS: "wanted more than {limits.pids} processes and threads",
@@ -84,10 +84,14 @@ _SENTENCES = {
 }
 
 
-def sentence(cause: Cause, limits: Limits) -> str:
+def sentence(cause: Cause, limits: Limits, wall_seconds: float | None = None) -> str:
     """A sentence on a cause for people, for `ExecResult.message`; empty where there is nothing to add.
+
+    Args:
+        wall_seconds: of this execution, where it had less than the sandbox's limit.
 
     >>> sentence(Cause.WALL, Limits(wall_seconds=2.0))
     'took longer than 2 s'
     """
-    return _SENTENCES.get(cause, "").format(limits=limits)
+    wall = limits.wall_seconds if wall_seconds is None else wall_seconds
+    return _SENTENCES.get(cause, "").format(limits=limits, wall=wall)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import json
 import math
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agentenv.errors import ConfigError
 from agentenv.sandbox import (
     Cause,
     Entry,
@@ -34,6 +34,8 @@ from agentenv.sandbox import (
     Usage,
     sentence,
 )
+from agentenv.sandbox.collected import Collected
+from agentenv.sandbox.parts import Ended, argv_of, cause_of, copy_of, watched
 from agentenv_docker.link import Header, Link
 
 if TYPE_CHECKING:
@@ -44,19 +46,7 @@ _START_SECONDS = 30.0
 _GRACE_SECONDS = 2.0
 """How long the agent may take to end what it was told to; then the whole container is ended by the engine."""
 _COUNT_SECONDS = 10.0
-_CPU_LOOK_SECONDS = 0.1
 _DESCRIPTORS = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How the agent saw it end; `code` is `None` where there is none, `refusal` says why it was not begun."""
-
-    code: int | None
-    cpu_seconds: float = 0.0
-    peak_memory_bytes: int = 0
-    full: bool = False
-    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,31 +58,6 @@ class Counted:
     pids: int = 0
     refused: int = 0
     cpu: float = 0.0
-
-
-class Collected:
-    """What an execution has written so far: kept up to a limit of both streams together, counted beyond."""
-
-    def __init__(self, limit: int, on_output: OnOutput | None) -> None:
-        self._left = limit
-        self._on_output = on_output
-        self._kept = {stream: bytearray() for stream in Stream}
-        self._dropped = dict.fromkeys(Stream, 0)
-
-    def add(self, stream: Stream, data: bytes) -> bool:
-        """Whether there was room for all of it."""
-        kept = data[: self._left]
-        self._left -= len(kept)
-        self._kept[stream] += kept
-        self._dropped[stream] += len(data) - len(kept)
-        if kept and self._on_output is not None:
-            self._on_output(stream, kept)
-        return len(kept) == len(data)
-
-    def outputs(self) -> tuple[Output, Output]:
-        """Of standard output and error."""
-        out, err = (Output(bytes(self._kept[stream]), self._dropped[stream]) for stream in Stream)
-        return out, err
 
 
 @dataclass(slots=True)
@@ -165,10 +130,7 @@ class DockerSandbox(Sandbox):
         wall_seconds: float | None = None,
         on_output: OnOutput | None = None,
     ) -> ExecResult:
-        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else [str(part) for part in command]
-        if not argv:
-            raise ConfigError("a command needs at least the name of a program")
-        message = {"kind": "command", "argv": argv, "env": dict(env or {}), "cwd": cwd}
+        message = {"kind": "command", "argv": argv_of(command), "env": dict(env or {}), "cwd": cwd}
         return await self._execute(message, stdin, wall_seconds, on_output)
 
     async def run_python(
@@ -217,14 +179,7 @@ class DockerSandbox(Sandbox):
         return await self._backend.engine.commit(self.container, name)
 
     async def fork(self) -> DockerSandbox:
-        snapshot = await self.snapshot()
-        other = await self._backend.create(self.limits)
-        try:
-            await other.restore(snapshot)
-        except BaseException:
-            await other.close()
-            raise
-        return other
+        return await copy_of(self, self._backend.create)
 
     async def stats(self) -> Stats:
         counted = await self.count()
@@ -324,16 +279,10 @@ class DockerSandbox(Sandbox):
 
     async def explain(self, ended: Ended, stopped: Cause | None) -> Cause:
         """Why an execution ended. Raises `SandboxFailed` where it was the container that did."""
-        if stopped is not None:
-            return stopped
-        if ended.code == 0:
-            return Cause.OK
-        if ended.refusal:
-            return Cause.PIDS
+        if (known := stopped or cause_of(ended, self.limits)) is not None:
+            return known
         if ended.code is None:
             raise self._failure()
-        if ended.code == -signal.SIGXCPU:
-            return Cause.CPU
         before, self._seen = self._seen, await self.count()
         if self._seen.oom > before.oom:
             return Cause.OOM
@@ -341,10 +290,10 @@ class DockerSandbox(Sandbox):
             return Cause.PIDS
         return Cause.DISK if ended.full else Cause.PROGRAM_ERROR
 
-    def result(self, ended: Ended, cause: Cause, collected: Collected, began: float) -> ExecResult:
-        """What came of an execution that began then."""
+    def result(self, ended: Ended, cause: Cause, collected: Collected, began: float, wall: float) -> ExecResult:
+        """What came of an execution that began then and had `wall` seconds."""
         usage = Usage(time.perf_counter() - began, ended.cpu_seconds, ended.peak_memory_bytes)
-        message = sentence(cause, self.limits)
+        message = sentence(cause, self.limits, wall)
         return ExecResult(cause, ended.code, *collected.outputs(), usage, self.isolation, message)
 
     # Inside.
@@ -367,39 +316,18 @@ class DockerSandbox(Sandbox):
     ) -> ExecResult:
         """Runs one program to its end, with every limit watched."""
         began = time.perf_counter()
+        wall = min(wall_seconds or math.inf, self.limits.wall_seconds)
         collected = Collected(output_bytes or self.limits.output_bytes, on_output)
         run = await self.start(message, stdin, collected)
         try:
-            async with self._watched(run, min(wall_seconds or math.inf, self.limits.wall_seconds)):
+            async with watched(self.limits, wall, self._cpu_seconds, functools.partial(self.stop, run)):
                 ended = await asyncio.shield(run.ended)  # who stops waiting must not make it look ended
         finally:
             self.forget(run.number)
-        return self.result(ended, await self.explain(ended, run.stopped), collected, began)
+        return self.result(ended, await self.explain(ended, run.stopped), collected, began, wall)
 
-    @contextlib.asynccontextmanager
-    async def _watched(self, run: Run, wall_seconds: float) -> AsyncIterator[None]:
-        """Stops an execution that goes on for too long, or computes for too long."""
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(wall_seconds, self.stop, run, Cause.WALL)
-        soonest = self.limits.cpu_seconds / (os.cpu_count() or 1)
-        look = loop.create_task(self._watch_cpu(run, soonest)) if soonest < wall_seconds else None
-        try:
-            yield
-        finally:
-            timer.cancel()
-            if look is not None:
-                look.cancel()
-                await asyncio.wait([look])
-
-    async def _watch_cpu(self, run: Run, soonest: float) -> None:
-        """Nobody can have used up the time of the processors before `soonest`; from then on it is looked at."""
-        await asyncio.sleep(min(_CPU_LOOK_SECONDS, soonest))
-        with contextlib.suppress(SandboxFailed):
-            before, pause = (await self.count()).cpu, soonest - _CPU_LOOK_SECONDS
-            while (await self.count()).cpu - before < self.limits.cpu_seconds:
-                await asyncio.sleep(max(pause, _CPU_LOOK_SECONDS))
-                pause = 0.0
-            self.stop(run, Cause.CPU)
+    async def _cpu_seconds(self) -> float:
+        return (await self.count()).cpu
 
     def _give_up(self, number: int) -> None:
         """The agent does not obey: closing its stream ends the container."""

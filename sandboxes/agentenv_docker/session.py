@@ -8,7 +8,9 @@ import signal
 import time
 
 from agentenv.sandbox import Cause, ExecResult, OnOutput, PythonSession, SandboxFailed
-from agentenv_docker.sandbox import Collected, DockerSandbox, Ended, Run
+from agentenv.sandbox.collected import Collected
+from agentenv.sandbox.parts import Ended
+from agentenv_docker.sandbox import DockerSandbox, Run
 
 _START_SECONDS = 20.0
 _INTERRUPT_SECONDS = 1.0
@@ -46,6 +48,7 @@ class DockerSession(PythonSession):
         self, code: str, *, wall_seconds: float | None = None, on_output: OnOutput | None = None
     ) -> ExecResult:
         limits, run = self._sandbox.limits, self._run
+        wall = min(wall_seconds or math.inf, limits.wall_seconds)
         async with self._lock:
             if run.ended.done():
                 raise SandboxFailed("the session has ended, and its variables are lost; begin another one")
@@ -53,9 +56,7 @@ class DockerSession(PythonSession):
             run.collected = collected = Collected(limits.output_bytes, on_output)
             run.on_flood = lambda: self._stop(Cause.OUTPUT)
             await self._sandbox.feed(run, code.encode("utf-8", "surrogatepass"))
-            timer = asyncio.get_running_loop().call_later(
-                min(wall_seconds or math.inf, limits.wall_seconds), self._stop, Cause.WALL
-            )
+            timer = asyncio.get_running_loop().call_later(wall, self._stop, Cause.WALL)
             try:
                 reply = await run.replies.get()
             except asyncio.CancelledError:
@@ -66,7 +67,7 @@ class DockerSession(PythonSession):
                 run.on_flood = _nothing
             ended = Ended(reply) if reply is not None else await run.ended
             cause = await self._sandbox.explain(ended, self._stopped or run.stopped)
-            return self._sandbox.result(ended, cause, collected, began)
+            return self._sandbox.result(ended, cause, collected, began, wall)
 
     async def close(self) -> None:
         self._sandbox.forget(self._run.number)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agentenv.errors import ConfigError, UnsupportedError
+from agentenv.errors import UnsupportedError
 from agentenv.sandbox import (
     Cause,
     Entry,
@@ -30,10 +30,12 @@ from agentenv.sandbox import (
     Snapshot,
     Stats,
     Usage,
+    sentence,
 )
+from agentenv.sandbox.collected import Collected
+from agentenv.sandbox.parts import argv_of, copy_of
 from agentenv_e2b import scripts
 from agentenv_e2b.envd import Envd
-from agentenv_e2b.output import Collected
 from agentenv_e2b.wire import Ended, ProcessConfig, StartRequest
 
 if TYPE_CHECKING:
@@ -48,12 +50,6 @@ _GRACE_SECONDS = 10.0
 _LATER_SECONDS = 15.0
 """How much later than we the daemon ends what takes too long, where we no longer can."""
 
-_MESSAGES = {
-    Cause.WALL: "took longer than {wall:g} s",
-    Cause.CPU: "used more than {limits.cpu_seconds:g} s of CPU",
-    Cause.OUTPUT: "wrote more than {limits.output_bytes:,} bytes",
-    Cause.KILLED: "was ended on request",
-}
 _SIGNALS = {(signal.strsignal(number) or "").lower(): number for number in range(1, 16)}
 
 
@@ -90,10 +86,7 @@ class E2BSandbox(Sandbox):
         wall_seconds: float | None = None,
         on_output: OnOutput | None = None,
     ) -> ExecResult:
-        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else [str(part) for part in command]
-        if not argv:
-            raise ConfigError("a command needs at least the name of a program")
-        return await self._execute(argv, stdin, wall_seconds, on_output, env=env, cwd=cwd)
+        return await self._execute(argv_of(command), stdin, wall_seconds, on_output, env=env, cwd=cwd)
 
     async def run_python(
         self,
@@ -136,14 +129,7 @@ class E2BSandbox(Sandbox):
         await self._work(scripts.UNPACK, await self._put(snapshot.archive))
 
     async def fork(self) -> E2BSandbox:
-        snapshot = await self.snapshot()
-        other = await self._backend.create(self.limits)
-        try:
-            await other.restore(snapshot)
-        except BaseException:
-            await other.close()
-            raise
-        return other
+        return await copy_of(self, self._backend.create)
 
     async def stats(self) -> Stats:
         """What its processes and private files use. What CPU it has used E2B does not tell."""
@@ -202,14 +188,15 @@ class E2BSandbox(Sandbox):
             self._running.discard(running)
         code = _exit_code(ended)
         cause = running.stopped or _cause(code)
-        out, err = collected.outputs()
-        message = _MESSAGES.get(cause, "").format(limits=self.limits, wall=wall)
-        return ExecResult(cause, code, out, err, Usage(time.perf_counter() - began), self.isolation, message)
+        usage = Usage(time.perf_counter() - began)
+        told = sentence(cause, self.limits, wall)
+        return ExecResult(cause, code, *collected.outputs(), usage, self.isolation, told)
 
     async def _until_end(self, request: StartRequest, wall: float, running: _Running, collected: Collected) -> Ended:
         """Follows a process to its end, and ends it and what it began where a limit is met."""
-        following = asyncio.ensure_future(self._follow(request, wall + _LATER_SECONDS, collected))
-        flood = asyncio.ensure_future(collected.flooded.wait())
+        flooded = asyncio.Event()
+        following = asyncio.ensure_future(self._follow(request, wall + _LATER_SECONDS, collected, flooded))
+        flood = asyncio.ensure_future(flooded.wait())
         try:
             done, _ = await asyncio.wait((following, flood), timeout=wall, return_when=asyncio.FIRST_COMPLETED)
             if following not in done:
@@ -227,13 +214,16 @@ class E2BSandbox(Sandbox):
                 task.cancel()
             await asyncio.wait((following, flood))
 
-    async def _follow(self, request: StartRequest, seconds: float, collected: Collected) -> Ended:
+    async def _follow(
+        self, request: StartRequest, seconds: float, collected: Collected, flooded: asyncio.Event
+    ) -> Ended:
         """Keeps a process's output until it ends; how it did."""
         async with self._envd.start(request, seconds) as events:
             async for event in events:
                 if event.data is not None:
                     for stream, data in event.data.pieces():
-                        collected.add(stream, data)
+                        if not collected.add(stream, data):
+                            flooded.set()
                 if event.end is not None:
                     return event.end
         raise SandboxFailed("the sandbox ended its answer before the process had ended")
@@ -245,14 +235,14 @@ class E2BSandbox(Sandbox):
             SandboxFailed: it failed, or the sandbox did.
         """
         self._check_open()
-        collected = Collected(room, None)
+        collected, flooded = Collected(room, None), asyncio.Event()
         try:
             async with asyncio.timeout(_WORK_SECONDS):
-                ended = await self._follow(_bash(script, arguments, {}), _WORK_SECONDS, collected)
+                ended = await self._follow(_bash(script, arguments, {}), _WORK_SECONDS, collected, flooded)
         except TimeoutError:
             raise SandboxFailed(f"the sandbox {self.id} has not answered for {_WORK_SECONDS:g} s") from None
         out, err = collected.outputs()
-        if _exit_code(ended) != 0 or collected.flooded.is_set():
+        if _exit_code(ended) != 0 or flooded.is_set():
             raise SandboxFailed(f"the sandbox {self.id} cannot do as asked: {err.text.strip() or ended.status}")
         return out.data
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import itertools
 import json
 import math
@@ -12,11 +13,10 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agentenv.errors import ConfigError
 from agentenv.sandbox import (
     Cause,
     Entry,
@@ -32,19 +32,17 @@ from agentenv.sandbox import (
     SandboxFileError,
     Snapshot,
     Stats,
-    Stream,
     Usage,
     sentence,
 )
+from agentenv.sandbox.parts import Ended, argv_of, cause_of, copy_of, watched
 from agentenv.sandbox.pipes import Pipes
 from agentenv_local import wire
 from agentenv_local.channel import Channel
-from agentenv_local.execution import Ended
 from agentenv_local.jail.cgroups import Counted
 
 _GRACE_SECONDS = 2.0
 """How long the warden may take to end what it was told to; then the whole sandbox is ended from outside."""
-_CPU_LOOK_SECONDS = 0.1
 _DESCRIPTORS = 256
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
@@ -111,10 +109,7 @@ class LocalSandbox(Sandbox):
         wall_seconds: float | None = None,
         on_output: OnOutput | None = None,
     ) -> ExecResult:
-        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else [str(part) for part in command]
-        if not argv:
-            raise ConfigError("a command needs at least the name of a program")
-        message = {"kind": "command", "argv": argv, "env": dict(env or {}), "cwd": cwd}
+        message = {"kind": "command", "argv": argv_of(command), "env": dict(env or {}), "cwd": cwd}
         return await self._execute(message, stdin, wall_seconds, on_output)
 
     async def run_python(
@@ -151,14 +146,7 @@ class LocalSandbox(Sandbox):
         await self._files("unpack", {}, stdin=snapshot.archive)
 
     async def fork(self) -> LocalSandbox:
-        snapshot = await self.snapshot()
-        other = await self._keeper.create(self.limits)
-        try:
-            await other.restore(snapshot)
-        except BaseException:
-            await other.close()
-            raise
-        return other
+        return await copy_of(self, self._keeper.create)
 
     async def stats(self) -> Stats:
         counts = await self._keeper.count(self.number)
@@ -252,28 +240,16 @@ class LocalSandbox(Sandbox):
         Raises:
             SandboxFailed: it was the sandbox that ended.
         """
-        if stopped is not None:
-            return stopped
-        if ended.code == 0:
-            return Cause.OK
-        if ended.refusal:
-            return Cause.PIDS
+        if (known := stopped or cause_of(ended, self.limits)) is not None:
+            return known
         if ended.code is None:
             raise self._failure()
-        if ended.code == -signal.SIGXCPU or (
-            ended.code == -signal.SIGKILL and ended.cpu_seconds >= self.limits.cpu_seconds
-        ):
-            return Cause.CPU
         before, self._seen = self._seen, await self._keeper.count(self.number)
         if self._seen.out_of_memory > before.out_of_memory:
             return Cause.OOM
         if self._seen.refused_pids > before.refused_pids:
             return Cause.PIDS
         return Cause.DISK if ended.full else Cause.PROGRAM_ERROR
-
-    def describe(self, cause: Cause) -> str:
-        """A sentence on a cause for people."""
-        return sentence(cause, self.limits)
 
     # Inside.
 
@@ -295,11 +271,12 @@ class LocalSandbox(Sandbox):
     ) -> ExecResult:
         """Runs one program to its end, with every limit watched."""
         began = time.perf_counter()
+        wall = min(wall_seconds or math.inf, self.limits.wall_seconds)
         number = next(self.numbers)
         pipes = Pipes(output_bytes or self.limits.output_bytes, on_output, lambda: self._stop(number, Cause.OUTPUT))
         try:
             run = self.start(number, message, (_input(stdin), *pipes.hand_over()))
-            async with self._watched(run, min(wall_seconds or math.inf, self.limits.wall_seconds)):
+            async with watched(self.limits, wall, self._cpu_seconds, functools.partial(self._stop, number)):
                 ended = await run.ended
             pipes.drain()
         finally:
@@ -307,39 +284,11 @@ class LocalSandbox(Sandbox):
             self.forget(number)
         cause = await self.explain(ended, run.stopped)
         usage = Usage(time.perf_counter() - began, ended.cpu_seconds, ended.peak_memory_bytes)
-        out, err = (pipes.output(stream) for stream in Stream)
-        return ExecResult(cause, ended.code, out, err, usage, self.isolation, self.describe(cause))
-
-    @contextlib.asynccontextmanager
-    async def _watched(self, run: Run, wall_seconds: float) -> AsyncIterator[None]:
-        """Stops an execution that goes on for too long, or computes for too long."""
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(wall_seconds, self._stop, run.number, Cause.WALL)
-        soonest = self.limits.cpu_seconds / (os.cpu_count() or 1)
-        look = loop.create_task(self._watch_cpu(run, soonest)) if soonest < wall_seconds else None
-        try:
-            yield
-        finally:
-            timer.cancel()
-            if look is not None:
-                look.cancel()
-                await asyncio.wait([look])
-
-    async def _watch_cpu(self, run: Run, soonest: float) -> None:
-        """Nobody can have used up the time of the processors before `soonest`; from then on it is looked at."""
-        await asyncio.sleep(min(_CPU_LOOK_SECONDS, soonest))
-        before, pause = await self._cpu_seconds(), soonest - _CPU_LOOK_SECONDS
-        while await self._cpu_seconds() - before < self.limits.cpu_seconds:
-            await asyncio.sleep(max(pause, _CPU_LOOK_SECONDS))
-            pause = 0.0
-        self._stop(run.number, Cause.CPU)
+        told = sentence(cause, self.limits, wall)
+        return ExecResult(cause, ended.code, *pipes.outputs(), usage, self.isolation, told)
 
     async def _cpu_seconds(self) -> float:
-        """Of all processes so far; 0 where the sandbox is gone, which others notice."""
-        try:
-            return (await self._keeper.count(self.number)).cpu_seconds
-        except SandboxFailed:
-            return 0.0
+        return (await self._keeper.count(self.number)).cpu_seconds
 
     def _stop(self, number: int, cause: Cause) -> None:
         """Ends an execution; if its warden does not, the sandbox."""

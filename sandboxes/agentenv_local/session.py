@@ -10,11 +10,11 @@ import socket
 import time
 
 from agentenv.errors import UnsupportedError
-from agentenv.sandbox import Cause, ExecResult, OnOutput, PythonSession, SandboxFailed, Stream, Usage
+from agentenv.sandbox import Cause, ExecResult, OnOutput, PythonSession, SandboxFailed, Usage, sentence
+from agentenv.sandbox.parts import Ended
 from agentenv.sandbox.pipes import Pipes
 from agentenv_local import wire
 from agentenv_local.channel import Channel
-from agentenv_local.execution import Ended
 from agentenv_local.sandbox import LocalSandbox, Run
 
 _START_SECONDS = 10.0
@@ -55,14 +55,13 @@ class LocalSession(PythonSession):
         self, code: str, *, wall_seconds: float | None = None, on_output: OnOutput | None = None
     ) -> ExecResult:
         limits = self._sandbox.limits
+        wall = min(wall_seconds or math.inf, limits.wall_seconds)
         async with self._lock:
             began, self._stopped, self._answer = time.perf_counter(), None, _future()
             pipes = Pipes(limits.output_bytes, on_output, lambda: self._stop(Cause.OUTPUT))
             try:
                 self._send({"op": "run", "code": code}, pipes.hand_over())
-                timer = asyncio.get_running_loop().call_later(
-                    min(wall_seconds or math.inf, limits.wall_seconds), self._stop, Cause.WALL
-                )
+                timer = asyncio.get_running_loop().call_later(wall, self._stop, Cause.WALL)
                 try:
                     answer = await self._answer
                 except asyncio.CancelledError:
@@ -76,10 +75,8 @@ class LocalSession(PythonSession):
             ended = await self._death() if answer is None else _ended(answer)
             cause = await self._sandbox.explain(ended, self._stopped)
             usage = Usage(time.perf_counter() - began, ended.cpu_seconds, ended.peak_memory_bytes)
-            out, err = (pipes.output(stream) for stream in Stream)
-            return ExecResult(
-                cause, ended.code, out, err, usage, self._sandbox.isolation, self._sandbox.describe(cause)
-            )
+            told = sentence(cause, limits, wall)
+            return ExecResult(cause, ended.code, *pipes.outputs(), usage, self._sandbox.isolation, told)
 
     async def fork(self) -> LocalSession:
         async with self._lock:

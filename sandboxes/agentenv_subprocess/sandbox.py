@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from agentenv.errors import ConfigError
 from agentenv.sandbox import (
     Cause,
     Entry,
@@ -34,10 +33,10 @@ from agentenv.sandbox import (
     SandboxFileError,
     Snapshot,
     Stats,
-    Stream,
     Usage,
     sentence,
 )
+from agentenv.sandbox.parts import argv_of, copy_of
 from agentenv.sandbox.pipes import Pipes
 from agentenv.threads import THREADS
 from agentenv_subprocess import marks
@@ -95,10 +94,7 @@ class SubprocessSandbox(Sandbox):
         wall_seconds: float | None = None,
         on_output: OnOutput | None = None,
     ) -> ExecResult:
-        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else [str(part) for part in command]
-        if not argv:
-            raise ConfigError("a command needs at least the name of a program")
-        return await self._execute(argv, stdin, wall_seconds, on_output, env=env, cwd=cwd)
+        return await self._execute(argv_of(command), stdin, wall_seconds, on_output, env=env, cwd=cwd)
 
     async def run_python(
         self,
@@ -161,14 +157,7 @@ class SubprocessSandbox(Sandbox):
         await self._with_file(str(self._folder), unpack)
 
     async def fork(self) -> SubprocessSandbox:
-        snapshot = await self.snapshot()
-        other = await self._backend.create(self.limits)
-        try:
-            await other.restore(snapshot)
-        except BaseException:
-            await other.close()
-            raise
-        return other
+        return await copy_of(self, self._backend.create)
 
     async def stats(self) -> Stats:
         def measure(found: Path) -> tuple[int, int]:
@@ -217,12 +206,10 @@ class SubprocessSandbox(Sandbox):
             bounds.append(f"--cpu={(seconds := math.ceil(limits.cpu_seconds))}:{seconds + 1}")
         return ("prlimit", *bounds, "--", *argv)
 
-    def result(self, code: int | None, cause: Cause, pipes: Pipes, began: float) -> ExecResult:
-        """What came of an execution."""
-        out, err = (pipes.output(stream) for stream in Stream)
+    def result(self, code: int | None, cause: Cause, pipes: Pipes, began: float, wall: float) -> ExecResult:
+        """What came of an execution that began then and had `wall` seconds."""
         usage = Usage(time.perf_counter() - began)
-        message = sentence(cause, self.limits)
-        return ExecResult(cause, code, out, err, usage, self.isolation, message)
+        return ExecResult(cause, code, *pipes.outputs(), usage, self.isolation, sentence(cause, self.limits, wall))
 
     # Inside.
 
@@ -239,6 +226,7 @@ class SubprocessSandbox(Sandbox):
     ) -> ExecResult:
         self.check_open()
         began, stopped = time.perf_counter(), asyncio.Event()
+        wall = min(wall_seconds or math.inf, self.limits.wall_seconds)
         pipes = Pipes(self.limits.output_bytes, on_output, stopped.set)
         given = _in_memory(stdin)
         try:
@@ -255,13 +243,13 @@ class SubprocessSandbox(Sandbox):
                     start_new_session=True,
                 )
             except (OSError, ValueError) as error:
-                return self._never_began(error, pipes, began)
+                return self._never_began(error, pipes, began, wall)
             finally:
                 for descriptor in (given, out, err):
                     os.close(descriptor)
-            cause = await self._until_end(process, stopped, min(wall_seconds or math.inf, self.limits.wall_seconds))
+            cause = await self._until_end(process, stopped, wall)
             pipes.drain()
-            return self.result(process.returncode, cause, pipes, began)
+            return self.result(process.returncode, cause, pipes, began, wall)
         finally:
             pipes.close()
 
@@ -288,9 +276,9 @@ class SubprocessSandbox(Sandbox):
             return Cause.CPU
         return Cause.OK if process.returncode == 0 else Cause.PROGRAM_ERROR
 
-    def _never_began(self, error: Exception, pipes: Pipes, began: float) -> ExecResult:
+    def _never_began(self, error: Exception, pipes: Pipes, began: float, wall: float) -> ExecResult:
         """There is no such folder to begin in, or an argument that no program can be given."""
-        found = self.result(_CANNOT_RUN, Cause.PROGRAM_ERROR, pipes, began)
+        found = self.result(_CANNOT_RUN, Cause.PROGRAM_ERROR, pipes, began, wall)
         return ExecResult(
             found.cause, _CANNOT_RUN, Output(), Output(f"{error}\n".encode()), found.usage, self.isolation
         )

@@ -74,7 +74,7 @@ class SubprocessSession(PythonSession):
                     await self._process.wait()
                     answer = self._process.returncode
                 cause = cause or (Cause.OK if answer == 0 else Cause.PROGRAM_ERROR)
-                return self._sandbox.result(answer, cause, pipes, began)
+                return self._sandbox.result(answer, cause, pipes, began, limit)
             except asyncio.CancelledError:
                 self._signal(signal.SIGKILL)
                 raise

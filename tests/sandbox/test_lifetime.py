@@ -42,30 +42,30 @@ def children(pid: int) -> set[int]:
     return {int(child) for child in direct}.union(*(children(int(child)) for child in direct))
 
 
-def groups() -> set[Path]:
-    return {group for parent in cgroups.find().parents for group in parent.glob("agentenv-*")}
+def groups(zygote: int) -> set[Path]:
+    """The control groups that this zygote has made; others may work here at the same time."""
+    return {group for parent in cgroups.find().parents for group in parent.glob(f"{names.PREFIX}-{zygote}-*")}
 
 
-async def gone(pids: set[int], before: set[Path]) -> None:
-    """Waits until no process of these lives and no group is left that was not there before."""
+async def gone(zygote: int, pids: set[int]) -> None:
+    """Waits until no process of these lives and none of the zygote's groups is left."""
     async with asyncio.timeout(20):
-        while any(names.started(pid) for pid in pids) or groups() - before:  # noqa: ASYNC110 - nobody tells
+        while any(names.started(pid) for pid in pids) or groups(zygote):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.02)
 
 
 async def test_closing_leaves_nothing() -> None:
-    before = groups()
     async with LocalSandboxes(warm=2) as sandboxes:
         sandbox = await sandboxes.create()
         await sandbox.exec("sleep 1000 & setsid sleep 1000 &")
         zygote = sandboxes.pid
         processes = children(zygote) | {zygote}
         assert len(processes) >= 4
-    await gone(processes, before)
+        assert groups(zygote)
+    await gone(zygote, processes)
 
 
 async def test_killing_the_client_leaves_nothing() -> None:
-    before = groups()
     client = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, stdout=subprocess.PIPE)
     assert client.stdout is not None
     zygote = int(await client.stdout.readline())
@@ -73,7 +73,7 @@ async def test_killing_the_client_leaves_nothing() -> None:
     assert len(processes) >= 6
     client.kill()
     await client.wait()
-    await gone(processes, before)
+    await gone(zygote, processes)
 
 
 async def test_a_zygote_that_dies_takes_its_sandboxes_along_and_is_no_programs_failure() -> None:
@@ -91,15 +91,11 @@ async def test_a_zygote_that_dies_takes_its_sandboxes_along_and_is_no_programs_f
     with pytest.raises(SandboxFailed):
         await sandboxes.create()
     await sandboxes.close()
-    await gone(processes, groups())
     async with LocalSandboxes(warm=0):  # whoever comes next clears away what the dead one could not
-        assert not [
-            group for group in groups() if str(os.getpid()) not in group.name and f"-{sandboxes.pid}-" in group.name
-        ]
+        await gone(dead, processes)
 
 
 async def test_many_sandboxes_leave_no_descriptor_and_no_process() -> None:
-    before = groups()
     async with LocalSandboxes(warm=0, limits=Limits(files=100)) as sandboxes:
         async with sandboxes.sandbox() as sandbox:
             await sandbox.run_python("print(1)")
@@ -111,7 +107,7 @@ async def test_many_sandboxes_leave_no_descriptor_and_no_process() -> None:
                     await session.run("1")
         assert len(os.listdir("/proc/self/fd")) == held
         async with asyncio.timeout(20):
-            while children(sandboxes.pid) or groups() - before:  # noqa: ASYNC110 - nobody tells
+            while children(sandboxes.pid) or groups(sandboxes.pid):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.02)
 
 

@@ -23,7 +23,7 @@ from agentenv.sandbox.attacks import ATTACKS, Attack, attack
 from agentenv_local import LocalSandboxes
 from agentenv_local.jail import names
 from agentenv_local.sandbox import LocalSandbox
-from tests.sandbox.test_lifetime import children, gone, groups
+from tests.sandbox.test_lifetime import children, gone
 
 NEED_A_LIMITED_DISK = {"disk fill", "inode flood"}
 WITHOUT_DISK = [Promise.DISK]
@@ -93,8 +93,8 @@ async def sandbox(sandboxes: LocalSandboxes) -> AsyncIterator[LocalSandbox]:
         yield made
 
 
-def folders() -> set[str]:
-    return {path.name for path in Path("/tmp").glob(f"{names.PREFIX}-[0-9]*")}
+def folders(zygote: int) -> set[str]:
+    return {path.name for path in Path("/tmp").glob(f"{names.PREFIX}-{zygote}-*")}
 
 
 async def test_less_than_everything_has_to_be_accepted_in_so_many_words() -> None:
@@ -173,17 +173,17 @@ async def test_other_sandboxes_and_the_host_are_out_of_sight(sandboxes: LocalSan
 
 
 async def test_killing_the_client_leaves_nothing() -> None:
-    before, files = groups(), folders()
     client = await asyncio.create_subprocess_exec(sys.executable, "-c", CLIENT, stdout=subprocess.PIPE)
     assert client.stdout is not None
     zygote = int(await client.stdout.readline())
     processes = children(zygote) | {zygote}
     assert len(processes) >= 4
+    assert folders(zygote)
     client.kill()
     await client.wait()
-    await gone(processes, before)
+    await gone(zygote, processes)
     async with asyncio.timeout(20):
-        while folders() - files:  # noqa: ASYNC110 - nobody tells
+        while folders(zygote):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.02)
 
 

@@ -30,6 +30,13 @@ def said(result: ExecResult) -> tuple[Cause, int | None, str]:
     return result.cause, result.exit_code, result.stdout.text
 
 
+async def until_sleep(sandbox: Sandbox, runs: bool) -> None:
+    """Waits until a `sleep` runs in it, or none does any longer."""
+    async with asyncio.timeout(30.0):
+        while (await sandbox.exec("pgrep sleep")).ok is not runs:
+            pass
+
+
 async def test_a_command_gets_its_input_its_variables_and_its_folder(sandbox: Sandbox) -> None:
     assert said(await sandbox.exec(["cat"], stdin=b"hello")) == (Cause.OK, 0, "hello")
     assert said(await sandbox.exec('echo "$GREETING" $((1 + 1))', env={"GREETING": "hi there"})) == (
@@ -130,7 +137,7 @@ async def test_a_megabyte_is_read_whole(sandboxes: SandboxBackend, limits: Limit
 
 async def test_who_takes_too_long_is_ended_with_whatever_it_began(sandbox: Sandbox) -> None:
     result = await sandbox.exec("trap '' TERM; (setsid sleep 60 &) ; sleep 60", wall_seconds=0.3)
-    assert (result.cause, result.exit_code) == (Cause.WALL, -9)
+    assert (result.cause, result.exit_code, result.message) == (Cause.WALL, -9, "took longer than 0.3 s")
     assert (await sandbox.exec("pgrep sleep")).stdout.text == ""
 
 
@@ -165,8 +172,7 @@ async def test_executions_run_side_by_side(sandbox: Sandbox) -> None:
 
 async def test_killing_a_sandbox_ends_what_runs_in_it_and_nothing_else(sandbox: Sandbox) -> None:
     running = asyncio.create_task(sandbox.exec("echo on; sleep 60"))
-    while not (await sandbox.exec("pgrep sleep")).ok:
-        pass
+    await until_sleep(sandbox, True)
     await sandbox.kill()
     result = await running
     assert said(result) == (Cause.KILLED, -9, "on\n")
@@ -176,21 +182,18 @@ async def test_killing_a_sandbox_ends_what_runs_in_it_and_nothing_else(sandbox: 
 async def test_closing_a_sandbox_ends_what_runs_in_it(sandboxes: SandboxBackend) -> None:
     sandbox = await sandboxes.create()
     running = asyncio.create_task(sandbox.exec("sleep 60"))
-    while not (await sandbox.exec("pgrep sleep")).ok:
-        pass
+    await until_sleep(sandbox, True)
     await sandbox.close()
     assert (await running).cause is Cause.KILLED
 
 
 async def test_whoever_stops_waiting_ends_the_execution(sandbox: Sandbox) -> None:
     running = asyncio.create_task(sandbox.exec("sleep 60"))
-    while not (await sandbox.exec("pgrep sleep")).ok:
-        pass
+    await until_sleep(sandbox, True)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    while (await sandbox.exec("pgrep sleep")).ok:
-        pass
+    await until_sleep(sandbox, False)
 
 
 async def test_files_are_written_read_and_listed(sandbox: Sandbox) -> None:

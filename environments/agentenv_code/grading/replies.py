@@ -52,8 +52,10 @@ class Reply:
         return cls(outcome, wire.get("value"), wire.get("left"), **texts)
 
     def why(self) -> str:
-        """What was wrong, where nothing was returned."""
+        """What was wrong with it, where it is not the right one."""
         match self.outcome:
+            case Outcome.RETURNED:
+                return "returned a wrong value"
             case Outcome.RAISED:
                 return f"raised {self.error}" + (f": {self.message}" if self.message else "")
             case Outcome.SLOW:

@@ -21,6 +21,7 @@ _WORDS = {
     "*": ("multiply by {}", "times {}"),
 }
 _OPENINGS = ("Write f(x): ", "f(x): ", "f of x: ")
+HEAD = "def f(x): return "
 _INPUTS = range(-20, 100)
 _PUBLIC, _HIDDEN = 2, 6
 
@@ -64,8 +65,8 @@ class Recipe:
         inputs = rng.sample(_INPUTS, _PUBLIC + _HIDDEN)
         cases = [FunctionCase(args=(x,), returns=self(x)) for x in inputs]
         tests = FunctionTests(name="f", public=tuple(cases[:_PUBLIC]), hidden=tuple(cases[_PUBLIC:]))
-        solution = f"def f(x): return {self.expression}"
-        return Task("", (user(self.question(rng)),), solution, {"tests": tests.model_dump(mode="json")})
+        data = {"tests": tests.model_dump(mode="json"), "steps": self.steps}
+        return Task("", (user(self.question(rng)),), f"{HEAD}{self.expression}", data)
 
 
 class OneLiners(Synthesis):
