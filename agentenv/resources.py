@@ -54,10 +54,18 @@ class Resources:
         finally:
             _CURRENT.set(before)  # a token would insist on the context it comes from; a step may end in another task
 
-    async def get(self, key: Hashable, make: Callable[[], AbstractAsyncContextManager[T]]) -> T:
-        """What this key stands for, opened by `make` where nobody has asked for it yet.
+    async def get(
+        self,
+        key: Hashable,
+        make: Callable[[], AbstractAsyncContextManager[T]],
+        usable: Callable[[T], bool] = lambda thing: True,
+    ) -> T:
+        """What this key stands for, opened by `make` where nobody has asked for it yet, or what there was has died.
 
         Whoever asks meanwhile waits for the same. A failure is everybody's who waits, and the next one tries again.
+
+        Args:
+            usable: whether it can still be used. What cannot is closed with everything else.
 
         Raises:
             AgentenvError: these are not open, or no longer. Whatever opening it raises.
@@ -65,7 +73,10 @@ class Resources:
         while (found := self._opened(key)) is not None:
             with contextlib.suppress(_GaveUpError):
                 shared: T = await asyncio.shield(found)
-                return shared
+                if usable(shared):
+                    return shared
+                if self._things.get(key) is found:
+                    del self._things[key]
         opened = self._things[key] = asyncio.get_running_loop().create_future()
         try:
             thing = await self._stack.enter_async_context(make())

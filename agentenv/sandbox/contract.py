@@ -238,6 +238,11 @@ class SandboxBackend(ABC):
 
     name: str
 
+    @property
+    def alive(self) -> bool:
+        """Whether it can still make sandboxes. Whoever shares one that cannot opens another."""
+        return True
+
     @abstractmethod
     async def probe(self) -> Promises:
         """What this backend can promise on this host."""

@@ -39,19 +39,22 @@ class BorrowedBackend:
         self._backend: SandboxBackend | None = None
 
     async def backend(self) -> SandboxBackend:
-        """The backend, open.
+        """The backend, open; another one where the last has died.
 
         Raises:
             AgentenvError: what opening it raises: no such backend, a host that cannot keep a promise.
         """
-        if self._backend is None:
+        if self._backend is None or not self._backend.alive:
             resources = current()
             if resources is None:
-                self._backend = await self._held.enter_async_context(make_backend(self._name, **self._options))
+                self._backend = await self._held.enter_async_context(self._make())
             else:
                 key = ("sandboxes", self._name, repr(sorted(self._options.items())))
-                self._backend = await resources.get(key, lambda: make_backend(self._name, **self._options))
+                self._backend = await resources.get(key, self._make, usable=lambda backend: backend.alive)
         return self._backend
+
+    def _make(self) -> SandboxBackend:
+        return make_backend(self._name, **self._options)
 
     async def create(self, limits: Limits | None = None) -> Sandbox:
         """A new sandbox, closed with this if not before."""

@@ -9,11 +9,10 @@ import pytest_asyncio
 
 from agentenv.sandbox import SandboxBackend
 from agentenv_code.grading.attacks import ATTACKS, HONEST, Attack
-from agentenv_code.grading.cases import read_tests
-from agentenv_code.grading.grader import Grader
 from agentenv_code.grading.trial import GRADERS, LIMITS, attempt
 from agentenv_code.grading.verdict import Tampering
 from agentenv_code.synthesis.humaneval import load_humaneval
+from agentenv_code.synthesis.soundness import judge_all
 from agentenv_docker import DockerSandboxes
 from tests.support.docker_engine import DockerEngine
 
@@ -52,8 +51,6 @@ async def test_attacks_are_noticed_and_paid_nothing(backend: SandboxBackend, lab
 
 
 async def test_solutions_of_humaneval_pass_and_stubs_fail(backend: SandboxBackend) -> None:
-    grader = Grader(backend, LIMITS)
-    for problem in list(load_humaneval(None, "test"))[::EVERY]:
-        exam = read_tests(problem.data["tests"])
-        assert (await grader.grade(str(problem.answer), exam)).solved, problem.id
-        assert (await grader.grade(f"{problem.data['opening']}    pass\n", exam)).passed == 0, problem.id
+    """A sample; `python -m agentenv_code humaneval --sandbox docker` takes all."""
+    judged = await judge_all(backend, list(load_humaneval(None, "test"))[::EVERY])
+    assert [one for one in judged if not one.sound] == []

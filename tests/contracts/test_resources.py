@@ -61,6 +61,18 @@ async def test_a_failure_is_everybodys_who_waits_and_the_next_one_tries_again() 
         assert await resources.get("a", log.maker("a")) == "a"
 
 
+async def test_what_has_died_is_opened_again_once_and_closed_with_the_rest() -> None:
+    log, dead = Log(), {"first"}
+
+    async def get(name: str) -> str:
+        return await resources.get("a", log.maker(name), usable=lambda thing: thing not in dead)
+
+    async with Resources() as resources:
+        await resources.get("a", log.maker("first"))
+        assert await asyncio.gather(get("second"), get("third"), get("fourth")) == ["second"] * 3
+    assert log == ["opening first", "opening second", "closed second", "closed first"]
+
+
 async def test_who_waits_takes_over_from_an_opener_that_is_cancelled() -> None:
     log = Log()
     async with Resources() as resources:

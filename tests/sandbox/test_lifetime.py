@@ -13,7 +13,7 @@ import pytest
 
 from agentenv.errors import ConfigError
 from agentenv.sandbox import Limits, SandboxFailed
-from agentenv_local import LocalSandboxes
+from agentenv_local import LocalSandboxes, backend
 from agentenv_local.jail import cgroups, names
 
 PARENT = """
@@ -121,3 +121,25 @@ async def test_what_is_imported_beforehand_is_there_at_once() -> None:
     async with LocalSandboxes(preload=["decimal"], warm=0) as sandboxes, sandboxes.sandbox() as sandbox:
         result = await sandbox.run_python("import sys; print('decimal' in sys.modules, 'agentenv' in sys.modules)")
         assert result.stdout.text == "True False\n"
+
+
+async def test_a_zygote_that_says_nothing_fails_whoever_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with LocalSandboxes(warm=0) as sandboxes:
+        monkeypatch.setattr(backend, "_ANSWER_SECONDS", 0.2)
+        os.kill(sandboxes.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(SandboxFailed, match=r"has not answered for 0\.2 s"):
+                await sandboxes.create()
+        finally:
+            os.kill(sandboxes.pid, signal.SIGCONT)
+        monkeypatch.undo()
+        async with await sandboxes.create() as sandbox:
+            assert (await sandbox.exec("true")).ok
+
+
+async def test_whoever_waits_behind_others_that_are_answered_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The zygote makes one sandbox after the other; together these take longer than it may be silent."""
+    monkeypatch.setattr(backend, "_ANSWER_SECONDS", 0.5)
+    async with LocalSandboxes(warm=0) as sandboxes:
+        made = await asyncio.gather(*(sandboxes.create() for _ in range(200)))
+        await asyncio.gather(*(sandbox.close() for sandbox in made))

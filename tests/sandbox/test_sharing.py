@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+
 import pytest
 
 from agentenv.errors import ConfigError, RegistryError
 from agentenv.resources import Resources
 from agentenv.sandbox import Limits, SandboxFailed
 from agentenv.sandbox.sharing import BorrowedBackend
+from agentenv_local import LocalSandboxes
 
 
 async def test_environments_that_are_played_together_share_a_backend() -> None:
@@ -25,6 +30,23 @@ async def test_environments_that_are_played_together_share_a_backend() -> None:
                 assert (await still.exec("true")).ok
     with pytest.raises(SandboxFailed):
         await backend.create()
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_backend_that_died_is_replaced_for_whoever_comes_next(together: bool) -> None:
+    async with Resources() as resources:
+        with resources.active() if together else contextlib.nullcontext():
+            one, other = BorrowedBackend("local", warm=0), BorrowedBackend("local", warm=0)
+            backend = await one.backend()
+            assert isinstance(backend, LocalSandboxes)
+            os.kill(backend.pid, signal.SIGKILL)
+            with pytest.raises(SandboxFailed):
+                await backend.create()
+            async with await one.create() as sandbox:
+                assert (await sandbox.exec("true")).ok
+            assert (await other.backend() is await one.backend()) is together
+            await one.close()
+            await other.close()
 
 
 async def test_an_environment_by_itself_has_its_own_and_may_begin_again_after_closing() -> None:

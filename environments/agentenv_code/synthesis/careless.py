@@ -14,7 +14,7 @@ from agentenv.messages import Message, assistant
 from agentenv.policy.contract import Completion, Policy, Sampling, Session
 from agentenv.tools import ToolSpec
 from agentenv.wrappers import Wrapper
-from agentenv_code.synthesis.one_liners import HEAD, OneLiners, Recipe
+from agentenv_code.synthesis.one_liners import HEAD, OneLiners
 
 _HABIT = {"+": "*", "-": "+", "*": "-"}
 
@@ -22,6 +22,7 @@ _HABIT = {"+": "*", "-": "+", "*": "-"}
 class CarelessCoder(Policy):
     """Takes the right numbers in the right order, and each sign wrongly with probability `wrong_sign`.
 
+    It puts everything before the last step into brackets, so that whoever imitates it has nothing to unlearn but signs.
     Of its slips the share `habitual` follow a habit (times for plus, plus for minus, minus for times), the others take
     the third sign: the habit makes what it writes depend on the words of the task, which reinforcement can turn round
     (see `agentenv_calculator.careless`). Its choices depend on the episode's seed alone.
@@ -40,8 +41,11 @@ class CarelessCoder(Policy):
         self, messages: Sequence[Message], tools: Sequence[ToolSpec], sampling: Sampling, session: Session
     ) -> Completion:
         rng = random.Random(session.seed)
-        steps = tuple((self._sign(rng, sign), number) for sign, number in _one_liners(session).task.data["steps"])
-        return Completion(assistant(HEAD + Recipe(steps).expression))
+        text = "x"
+        for sign, number in _one_liners(session).task.data["steps"]:
+            before = text if text == "x" else f"({text})"
+            text = f"{before} {self._sign(rng, sign)} {number}"
+        return Completion(assistant(HEAD + text))
 
     def _sign(self, rng: random.Random, right: str) -> str:
         if rng.random() >= self._wrong_sign:
