@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from agentenv.policy.contract import Policy
     from agentenv.registry import EnvSpec
+    from agentenv.sandbox import SandboxBackend
 
 _SETTING = re.compile(r"^--(?P<key>[A-Za-z_][\w-]*(?:\.[\w-]+)+)(?:=(?P<text>.*))?$", re.DOTALL)
 
@@ -153,6 +154,14 @@ def find_environment(id: str, settings: Sequence[Setting] = ()) -> EnvSpec:
 
     found = spec(id)
     return found.with_kwargs(**{key: parse_value(text) for key, text in settings}) if settings else found
+
+
+def find_backend(name: str, settings: Sequence[Setting], **options: Any) -> SandboxBackend:
+    """A sandbox backend by name, with `--backend.KEY VALUE` settings as options."""
+    from agentenv.config import parse_value
+    from agentenv.sandbox.registry import make_backend
+
+    return make_backend(name, **{key: parse_value(text) for key, text in settings}, **options)
 
 
 def find_policy(name: str, model: str | None = None, settings: Sequence[Setting] = ()) -> Policy:

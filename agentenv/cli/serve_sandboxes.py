@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from agentenv.cli.common import Setting, err, out, settings_of, show_warnings
+from agentenv.cli.common import Setting, err, find_backend, out, settings_of, show_warnings
 from agentenv.cli.serving import loop_factory, told_to_stop
 
 if TYPE_CHECKING:
@@ -71,13 +71,7 @@ def _config(**options: Any) -> ServiceConfig:
 
 
 def _backend(name: str, options: list[Setting], limits: list[Setting]) -> SandboxBackend:
-    from agentenv.config import parse_value
-    from agentenv.sandbox.registry import make_backend
-
-    chosen: dict[str, Any] = {key: parse_value(text) for key, text in options}
-    if limits:
-        chosen["limits"] = _limits(limits)
-    return make_backend(name, **chosen)
+    return find_backend(name, options, limits=_limits(limits)) if limits else find_backend(name, options)
 
 
 def _limits(settings: list[Setting]) -> Limits:

@@ -14,7 +14,7 @@ from agentenv.sandbox.contract import (
     Stream,
 )
 from agentenv.sandbox.errors import SandboxFailed, SandboxFileError
-from agentenv.sandbox.limits import MIB, Isolation, Limits, Network, Promise, Promises
+from agentenv.sandbox.limits import MIB, Isolation, Limits, Network, Promise, Promises, promises_named
 from agentenv.sandbox.result import Cause, ExecResult, Output, Usage, sentence
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Isolation",
     "Promise",
     "Promises",
+    "promises_named",
     "ExecResult",
     "Cause",
     "Output",

@@ -6,6 +6,7 @@ ends it, is what it was contained by. Afterwards the sandbox must still answer, 
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from agentenv.sandbox.contract import Sandbox, SandboxBackend
 from agentenv.sandbox.errors import SandboxFailed
-from agentenv.sandbox.limits import MIB, Limits
+from agentenv.sandbox.limits import MIB, Limits, Promise
 from agentenv.sandbox.result import Cause, ExecResult
 
 SECRET = "agentenv-attack-secret"
@@ -54,35 +55,50 @@ class Attack:
 
     Attributes:
         causes: how it may end; `OK` means that it has reported what refused it.
+        needs: what a backend must promise to withstand it.
     """
 
     name: str
     code: str
     causes: frozenset[Cause] = frozenset({Cause.OK})
+    needs: Promise | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an attack: whether it was contained, and by what, or how it got out."""
+    """What came of an attack: whether it was contained, and by what, or how it got out.
+
+    Attributes:
+        promised: whether the backend has promised to withstand it.
+    """
 
     attack: Attack
     contained: bool
     by: str
+    promised: bool = True
 
 
-def _bomb(name: str, code: str, *causes: Cause) -> Attack:
-    return Attack(name, code, frozenset(causes))
+def _bomb(name: str, code: str, *causes: Cause, needs: Promise | None = None) -> Attack:
+    return Attack(name, code, frozenset(causes), needs)
 
 
 ATTACKS: Sequence[Attack] = (
     _bomb(
-        "fork bomb", "while True:\n    os.fork()", Cause.PIDS, Cause.WALL, Cause.PROGRAM_ERROR, Cause.OUTPUT, Cause.OOM
+        "fork bomb",
+        "while True:\n    os.fork()",
+        Cause.PIDS,
+        Cause.WALL,
+        Cause.PROGRAM_ERROR,
+        Cause.OUTPUT,
+        Cause.OOM,
+        needs=Promise.PIDS,
     ),
-    _bomb("memory bomb", "kept = []\nwhile True:\n    kept.append(bytearray(2**20))", Cause.OOM),
+    _bomb("memory bomb", "kept = []\nwhile True:\n    kept.append(bytearray(2**20))", Cause.OOM, needs=Promise.MEMORY),
     _bomb(
         "disk fill",
         "with open(f'{{tmp}}/fill', 'wb', buffering=0) as file:\n    while True:\n        file.write(bytes(2**20))",
         Cause.DISK,
+        needs=Promise.DISK,
     ),
     _bomb(
         "shared memory fill",
@@ -92,16 +108,25 @@ ATTACKS: Sequence[Attack] = (
         Cause.OK,
         Cause.PROGRAM_ERROR,
     ),
-    _bomb("inode flood", "for n in range(10**6):\n    open(f'{{tmp}}/{{n}}', 'w').close()", Cause.DISK),
+    _bomb(
+        "inode flood", "for n in range(10**6):\n    open(f'{{tmp}}/{{n}}', 'w').close()", Cause.DISK, needs=Promise.DISK
+    ),
     _bomb("output flood", "while True:\n    os.write(1, bytes(2**20))", Cause.OUTPUT),
     _bomb("descriptor exhaustion", "while True:\n    os.dup(0)", Cause.PROGRAM_ERROR),
-    _bomb("zombie flood", "while True:\n    if os.fork() == 0:\n        os._exit(0)", Cause.PIDS, Cause.PROGRAM_ERROR),
+    _bomb(
+        "zombie flood",
+        "while True:\n    if os.fork() == 0:\n        os._exit(0)",
+        Cause.PIDS,
+        Cause.PROGRAM_ERROR,
+        needs=Promise.PIDS,
+    ),
     _bomb(
         "thread flood",
         "import threading\nwhile True:\n    threading.Thread(target=time.sleep, args=(60,)).start()",
         Cause.PIDS,
         Cause.WALL,
         Cause.PROGRAM_ERROR,
+        needs=Promise.PIDS,
     ),
     _bomb(
         "ignoring every signal",
@@ -202,6 +227,7 @@ ATTACKS: Sequence[Attack] = (
 
 async def attack(backend: SandboxBackend, attacks: Sequence[Attack] = ATTACKS) -> AsyncIterator[Outcome]:
     """Tries each attack in a sandbox of its own, beside a neighbour, and says what came of it."""
+    broken = (await backend.probe()).broken
     with (
         tempfile.TemporaryDirectory() as folder,
         socket.create_server(("127.0.0.1", 0)) as server,
@@ -215,7 +241,8 @@ async def attack(backend: SandboxBackend, attacks: Sequence[Attack] = ATTACKS) -
         async with backend.sandbox(LIMITS) as neighbour:
             for one in attacks:
                 async with backend.sandbox(LIMITS) as sandbox:
-                    yield await _try(one, sandbox, neighbour, places)
+                    outcome = await _try(one, sandbox, neighbour, places)
+                yield dataclasses.replace(outcome, promised=one.needs not in broken)
 
 
 async def _try(one: Attack, sandbox: Sandbox, neighbour: Sandbox, places: dict[str, str]) -> Outcome:
@@ -228,7 +255,8 @@ async def _try(one: Attack, sandbox: Sandbox, neighbour: Sandbox, places: dict[s
     if "ESCAPED" in text or SECRET in text:
         return Outcome(one, False, next(line for line in text.splitlines() if "ESCAPED" in line or SECRET in line))
     if result.cause not in one.causes:
-        return Outcome(one, False, f"it ended as {result.cause.value}: {result.stderr.text or text}"[:300])
+        last = (result.stderr.text or text).strip().rpartition("\n")[2]
+        return Outcome(one, False, f"it ended as {result.cause.value}" + (f": {last:.300}" if last else ""))
     await sandbox.kill()
     for name, who in (("the sandbox", sandbox), ("its neighbour", neighbour)):
         if not await _answers(who):

@@ -245,7 +245,11 @@ class SandboxBackend(ABC):
 
     @abstractmethod
     async def probe(self) -> Promises:
-        """What this backend can promise on this host."""
+        """What this backend can promise on this host.
+
+        Raises:
+            AgentenvError: whatever makes the sandboxes cannot be asked, such as an engine that does not run.
+        """
 
     @abstractmethod
     async def create(self, limits: Limits | None = None) -> Sandbox:

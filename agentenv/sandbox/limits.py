@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -85,6 +86,22 @@ class Promise(StrEnum):
     PIDS = "process limit"
     CPU = "cpu limit"
     DISK = "disk limit"
+
+
+def promises_named(names: Iterable[str]) -> frozenset[Promise]:
+    """Promises by what they are called.
+
+    >>> promises_named(["disk limit"])
+    frozenset({<Promise.DISK: 'disk limit'>})
+
+    Raises:
+        ConfigError: there is no such promise.
+    """
+    try:
+        return frozenset(map(Promise, names))
+    except ValueError as error:
+        known = ", ".join(repr(promise.value) for promise in Promise)
+        raise ConfigError(f"{error}; there are {known}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,16 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from agentenv.errors import ConfigError, MissingExtraError
-from agentenv.sandbox import Isolation, Limits, Network, Promise, Promises, SandboxBackend, SandboxFailed
+from agentenv.sandbox import (
+    Isolation,
+    Limits,
+    Network,
+    Promise,
+    Promises,
+    SandboxBackend,
+    SandboxFailed,
+    promises_named,
+)
 from agentenv_docker import agent, programs
 from agentenv_docker.sandbox import DockerSandbox
 
@@ -75,7 +84,7 @@ class DockerSandboxes(SandboxBackend):
         self.limits = limits or Limits()
         self.engine = Engine(url)
         self._warm, self._runtime, self._writable = warm, runtime, writable
-        self._without = frozenset(map(Promise, without)) | {Promise.FILE_RULES}  # an image's files need no more rules
+        self._without = promises_named(without) | {Promise.FILE_RULES}  # an image's files need no more rules
         self._promises: Promises | None = None
         self._numbers = itertools.count(1)
         self._sandboxes: set[DockerSandbox] = set()
@@ -93,13 +102,10 @@ class DockerSandboxes(SandboxBackend):
             without=list(Promise),
             url=self.engine.shown,
         )
-        try:
-            async with without, without.sandbox() as sandbox:
-                await sandbox.exec("true")
-                assert without._promises is not None
-                return without._promises
-        except (ConfigError, SandboxFailed) as error:
-            return Promises(Isolation.NONE, {}, dict.fromkeys(Promise, str(error)))
+        async with without, without.sandbox() as sandbox:
+            await sandbox.exec("true")
+            assert without._promises is not None
+            return without._promises
 
     async def open(self) -> None:
         """Connects to the engine, and removes what a client that was killed has left.

@@ -238,4 +238,11 @@ def _let_go(starting: asyncio.Future[Started]) -> None:
 
 
 def _words(error: BaseException) -> str:
+    """What went wrong, for people: what the system said, where the SDK has wrapped that up."""
+    wrapped: BaseException | None = error
+    while wrapped is not None:
+        if isinstance(wrapped, OSError) and wrapped.strerror:
+            return wrapped.strerror
+        inner = next((arg for arg in wrapped.args if isinstance(arg, BaseException)), None)
+        wrapped = inner or wrapped.__cause__ or wrapped.__context__
     return str(getattr(error, "explanation", None) or error or type(error).__name__)

@@ -11,7 +11,16 @@ from collections.abc import Collection
 import aiohttp
 
 from agentenv.errors import AgentenvError, ConfigError
-from agentenv.sandbox import Isolation, Limits, Network, Promise, Promises, SandboxBackend, SandboxFailed
+from agentenv.sandbox import (
+    Isolation,
+    Limits,
+    Network,
+    Promise,
+    Promises,
+    SandboxBackend,
+    SandboxFailed,
+    promises_named,
+)
 from agentenv_e2b.control import ControlPlane
 from agentenv_e2b.envd import PORT, Envd
 from agentenv_e2b.sandbox import E2BSandbox
@@ -92,7 +101,7 @@ class E2BSandboxes(SandboxBackend):
         self._sandbox_url = sandbox_url.rstrip("/") if sandbox_url else None
         self.limits = limits or Limits()
         self._lifetime, self._patience = math.ceil(lifetime), patience
-        self._without = frozenset(map(Promise, without)) | _NEEDLESS
+        self._without = promises_named(without) | _NEEDLESS
         self._http: aiohttp.ClientSession | None = None
         self._control: ControlPlane | None = None
         self._sandboxes: dict[str, E2BSandbox] = {}

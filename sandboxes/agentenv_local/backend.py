@@ -12,7 +12,16 @@ import sys
 from collections.abc import Collection, Sequence
 
 from agentenv.errors import ConfigError
-from agentenv.sandbox import Isolation, Limits, Network, Promise, Promises, SandboxBackend, SandboxFailed
+from agentenv.sandbox import (
+    Isolation,
+    Limits,
+    Network,
+    Promise,
+    Promises,
+    SandboxBackend,
+    SandboxFailed,
+    promises_named,
+)
 from agentenv_local import wire
 from agentenv_local.channel import Channel
 from agentenv_local.jail.cgroups import Counted
@@ -64,7 +73,7 @@ class LocalSandboxes(SandboxBackend):
             raise ConfigError(f"local sandboxes have the isolation {able}, not {str(isolation)!r}")
         self.isolation = Isolation(isolation)
         self.limits = limits or Limits()
-        self._preload, self._warm, self._without = tuple(preload), warm, frozenset(map(Promise, without))
+        self._preload, self._warm, self._without = tuple(preload), warm, promises_named(without)
         self._promises: Promises | None = None
         self._limited = Limited.TOGETHER
         self._process: asyncio.subprocess.Process | None = None
@@ -99,7 +108,7 @@ class LocalSandboxes(SandboxBackend):
     async def probe(self) -> Promises:
         from agentenv_local.probe import probe
 
-        return await probe()
+        return await probe(self.isolation)
 
     async def open(self) -> None:
         """Starts the zygote.

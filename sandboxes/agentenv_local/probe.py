@@ -7,10 +7,13 @@ from agentenv.sandbox import Isolation, Promise, Promises, SandboxFailed
 from agentenv_local.backend import LocalSandboxes
 
 
-async def probe() -> Promises:
-    """The best isolation in which a program runs here, with what it is held to; else what was in the way."""
+async def probe(wanted: Isolation) -> Promises:
+    """What sandboxes of this isolation are held to here; where no program runs in it, what lesser ones are.
+
+    Where none runs at all it says what was in the way.
+    """
     problems: list[str] = []
-    for isolation in (Isolation.NAMESPACES, Isolation.RESTRICTED):
+    for isolation in dict.fromkeys((wanted, Isolation.RESTRICTED)):
         try:
             async with LocalSandboxes(isolation=isolation, warm=0, without=list(Promise)) as sandboxes:
                 async with sandboxes.sandbox() as sandbox:

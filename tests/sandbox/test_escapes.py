@@ -50,8 +50,8 @@ async def test_the_hosts_files_and_variables_are_not_there(sandbox: Sandbox, tmp
 async def test_other_sandboxes_and_the_host_have_no_processes_here(sandboxes: LocalSandboxes) -> None:
     async with sandboxes.sandbox() as one, sandboxes.sandbox() as other:
         await other.exec("sleep 60 & echo mine > /tmp/mine")
-        seen = await one.exec("ls -d /proc/[0-9]* | wc -l; ls -d /tmp/mine; pgrep sleep")
-        assert seen.stdout.text.split() == ["4"]  # the warden, the shell, ls or pgrep, and wc
+        seen = await one.exec("ls -d /proc/[0-9]*; ls -d /tmp/mine; pgrep sleep")
+        assert len(seen.stdout.text.split()) <= 3  # the warden, the shell, and ls, which may not have begun
         assert (await one.exec("kill -9 -1; echo alive")).exit_code in (0, 1, -9)
         assert (await other.exec("pgrep -c sleep")).stdout.text == "1\n"
 

@@ -61,6 +61,10 @@ def test_the_command_prints_a_table_and_json(capsys: pytest.CaptureFixture[str])
     assert re.search(r"no network +kept +a network namespace", printed.out)
     assert run(["sandbox", "probe", "local", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["isolation"] == "namespaces"
+    assert run(["sandbox", "probe", "--backend.isolation", "restricted", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["isolation"] == "restricted"
+    assert run(["sandbox", "probe", "--backend.without", '["disk"]']) == 1
+    assert "'disk' is not a valid Promise; there are 'private files'" in capsys.readouterr().err.replace("\n", " ")
     assert run(["list", "sandboxes"]) == 0
     assert "local" in capsys.readouterr().out
 

@@ -118,8 +118,8 @@ async def test_the_engine_promises_everything_but_what_needs_no_promise(engine: 
     promises = await DockerSandboxes(url=engine.url).probe()
     assert promises.isolation is Isolation.CONTAINER
     assert set(promises.broken) == {Promise.FILE_RULES}
-    nowhere = await DockerSandboxes(url="unix:///nowhere.sock").probe()
-    assert (nowhere.isolation, nowhere.kept) == (Isolation.NONE, {})
+    with pytest.raises(ConfigError, match=r"answers at unix:///nowhere.sock: No such file or directory\. Start one"):
+        await DockerSandboxes(url="unix:///nowhere.sock").probe()
 
 
 async def test_a_root_that_can_be_written_to_has_to_be_accepted_and_can_be_made_an_image(engine: DockerEngine) -> None:
