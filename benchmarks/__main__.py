@@ -30,6 +30,7 @@ NAMES = (
     "asynchronous",
     "learners",
     "sandbox_local",
+    "sandbox_backends",
     "sandbox_leaks",
     "core_install",
 )
