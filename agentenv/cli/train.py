@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -73,7 +74,7 @@ def _run(wanted: TrainRun, folder: Path) -> TrainResult:
     from agentenv.policy.contract import TrainablePolicy
     from agentenv.policy.registry import make_policy
 
-    policy = make_policy(wanted.policy.replace(RUN, str(folder)), **wanted.policy_options)
+    policy = make_policy(_in_folder(wanted.policy, folder), **wanted.policy_options)
     if not isinstance(policy, TrainablePolicy):
         raise ConfigError(f"the policy {wanted.policy!r} cannot be trained: its weights cannot be replaced")
     show_warnings()
@@ -101,6 +102,18 @@ def _run(wanted: TrainRun, folder: Path) -> TrainResult:
         raise Interrupted(f"{kept}. The same command again goes on.") from None
     draw_curve(folder)
     return result
+
+
+def _in_folder(policy: str, folder: Path) -> str:
+    """The policy with the run folder in it. `..` is resolved here: the system would want the folder to be there.
+
+    >>> _in_folder("tiny:{run}/../start", Path("runs/mine"))
+    'tiny:runs/start'
+    """
+    if RUN not in policy:
+        return policy
+    name, colon, argument = policy.partition(":")
+    return f"{name}{colon}{os.path.normpath(argument.replace(RUN, str(folder)))}"
 
 
 def environment_arguments(wanted: TrainRun) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 from agentenv.resources import current
 from agentenv.sandbox.contract import Sandbox, SandboxBackend
-from agentenv.sandbox.limits import Limits
+from agentenv.sandbox.limits import Isolation, Limits
 from agentenv.sandbox.registry import make_backend
 
 
@@ -19,6 +21,9 @@ class BorrowedBackend:
 
     Args:
         name: as in `agentenv list sandboxes`. options: what `make_backend` passes on; they are part of what is shared.
+
+    Attributes:
+        isolation: how well the last sandbox that it gave is walled off, for the record; `None` before there was one.
 
     Example:
         class Coding(ChatEnv):
@@ -37,6 +42,7 @@ class BorrowedBackend:
         self._name, self._options = name, options
         self._held = AsyncExitStack()
         self._backend: SandboxBackend | None = None
+        self.isolation: Isolation | None = None
 
     async def backend(self) -> SandboxBackend:
         """The backend, open; another one where the last has died.
@@ -59,7 +65,17 @@ class BorrowedBackend:
     async def create(self, limits: Limits | None = None) -> Sandbox:
         """A new sandbox, closed with this if not before."""
         backend = await self.backend()
-        return await self._held.enter_async_context(await backend.create(limits))
+        made = await self._held.enter_async_context(await backend.create(limits))
+        self.isolation = made.isolation
+        return made
+
+    @contextlib.asynccontextmanager
+    async def sandbox(self, limits: Limits | None = None) -> AsyncIterator[Sandbox]:
+        """A new sandbox, closed at the end of the block."""
+        backend = await self.backend()
+        async with backend.sandbox(limits) as made:
+            self.isolation = made.isolation
+            yield made
 
     async def close(self) -> None:
         """Closes what was created. Twice is fine; afterwards it can be used again."""

@@ -52,6 +52,8 @@ class DockerSession(PythonSession):
         async with self._lock:
             if run.ended.done():
                 raise SandboxFailed("the session has ended, and its variables are lost; begin another one")
+            while not run.replies.empty():  # the code of an earlier piece can write replies too
+                run.replies.get_nowait()
             began, self._stopped = time.perf_counter(), None
             run.collected = collected = Collected(limits.output_bytes, on_output)
             run.on_flood = lambda: self._stop(Cause.OUTPUT)

@@ -124,6 +124,7 @@ async def test_a_share_of_the_reward_can_be_paid_for_a_share_of_the_tests(
     assert {part.name: part.value for part in played.last.reward.components} == {"solved": 0.0, "hidden_tests": 0.5}
     assert played.total == pytest.approx(0.2)
     assert played.last.info["verdict"]["passed"] == 1
+    assert played.last.info["isolation"] == "namespaces"
     await env.close()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from agentenv.cli import run
 from agentenv.errors import ConfigError
-from agentenv.sandbox import Cause, Isolation, Limits, Network, Promise, SandboxFailed
+from agentenv.sandbox import MIB, Cause, Isolation, Limits, Network, Promise, SandboxFailed
 from agentenv.sandbox.registry import make_backend
 from agentenv_docker import DockerSandboxes
 from agentenv_docker.engine import is_stale, owner
@@ -154,6 +154,41 @@ async def test_a_session_keeps_its_variables_and_can_be_interrupted(sandboxes: D
         assert (gone.cause, gone.exit_code) == (Cause.PROGRAM_ERROR, 3)
         with pytest.raises(SandboxFailed, match="variables are lost"):
             await session.run("x")
+
+
+async def test_a_reply_that_was_forged_is_not_taken_for_the_next_ones(engine: DockerEngine) -> None:
+    forge = """
+import os
+for descriptor in range(3, 12):
+    try:
+        os.write(descriptor, bytes([7]))
+    except OSError:
+        pass
+"""
+    async with (
+        DockerSandboxes(warm=0, url=engine.url) as sandboxes,
+        sandboxes.sandbox() as sandbox,
+        await sandbox.python() as session,
+    ):
+        assert (await session.run(forge)).exit_code == 7  # its own exit code may be anything, as with sys.exit
+        later = await session.run("print('honest')")
+        assert (later.cause, later.stdout.text) == (Cause.OK, "honest\n")
+
+
+async def test_what_may_be_kept_is_the_sum_of_all_that_can_be_written(engine: DockerEngine) -> None:
+    limits = Limits(disk_bytes=8 * MIB, files=80)
+    async with DockerSandboxes(limits=limits, warm=0, url=engine.url) as sandboxes, sandboxes.sandbox() as sandbox:
+        for folder in ("/sandbox", "/tmp", "/dev/shm"):
+            filled = await sandbox.exec(f"head -c 100000000 /dev/zero > {folder}/big")
+            assert filled.cause in (Cause.DISK, Cause.PROGRAM_ERROR)
+        kept = await sandbox.exec("cat /sandbox/big /tmp/big /dev/shm/big | wc -c")
+        assert 7 * MIB <= int(kept.stdout.text) <= 8 * MIB
+
+
+def test_an_engine_that_is_reached_over_tls_or_ssh_is_refused_with_a_way() -> None:
+    for url in ("https://far:2376", "ssh://far"):
+        with pytest.raises(ConfigError, match=r"is none of unix://.*ssh -L"):
+            asyncio.run(DockerSandboxes(url=url).open())
 
 
 async def test_no_network_unless_it_is_asked_for(sandboxes: DockerSandboxes) -> None:

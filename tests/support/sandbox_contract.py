@@ -127,6 +127,13 @@ async def test_what_is_written_too_much_is_cut_and_counted(sandboxes: SandboxBac
         assert much.message == "wrote more than 1,000 bytes"
 
 
+async def test_a_gigabyte_of_output_hangs_nobody(sandbox: Sandbox) -> None:
+    result = await sandbox.exec("head -c 1000000000 /dev/zero; head -c 1000000000 /dev/zero >&2")
+    assert result.cause is Cause.OUTPUT
+    assert len(result.stdout.data) == sandbox.limits.output_bytes
+    assert (await sandbox.exec("true")).ok
+
+
 async def test_a_megabyte_is_read_whole(sandboxes: SandboxBackend, limits: Limits) -> None:
     async with sandboxes.sandbox(dataclasses.replace(limits, output_bytes=2**21)) as sandbox:
         result = await sandbox.run_python("import os; os.write(1, b'x' * 2**20)")

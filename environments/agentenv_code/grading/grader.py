@@ -48,8 +48,7 @@ class Grader:
                 assert_never(tests)
 
     async def _grade_functions(self, code: str, tests: FunctionTests) -> Verdict:
-        backend = await self.backend()
-        async with backend.sandbox(self.limits) as sandbox:
+        async with self.sandboxes.sandbox(self.limits) as sandbox:
             replies = await functions.call_all(sandbox, code, tests.name, tests.hidden, self.call_seconds)
         failed = [
             functions.reply_to(replies, number)
@@ -61,22 +60,16 @@ class Grader:
         return Verdict(total - len(failed), total, problem, frozenset(replies.tampering))
 
     async def _grade_program(self, code: str, tests: ProgramTests) -> Verdict:
-        backend = await self.backend()
-        async with backend.sandbox(self.limits) as sandbox:
+        async with self.sandboxes.sandbox(self.limits) as sandbox:
             results = await programs.run_all(sandbox, code, tests.hidden, self.call_seconds)
         right = [programs.judge(case, result) for case, result in zip(tests.hidden, results, strict=True)]
         problem = "" if all(right) else results[right.index(False)].message or "wrong output"
         return Verdict(sum(right), len(right), problem)
 
     async def _examine(self, code: str, exam: Exam) -> Verdict:
-        backend = await self.backend()
         async with (
-            backend.sandbox(self.limits) as desk,
-            backend.sandbox(self.limits) as bench,
+            self.sandboxes.sandbox(self.limits) as desk,
+            self.sandboxes.sandbox(self.limits) as bench,
             Candidate(bench, f"{exam.preamble}\n{code}", self.call_seconds) as candidate,
         ):
             return await examine(desk, candidate, exam)
-
-    async def backend(self) -> SandboxBackend:
-        """The backend, open."""
-        return await self.sandboxes.backend() if isinstance(self.sandboxes, BorrowedBackend) else self.sandboxes

@@ -121,7 +121,8 @@ class PythonMath(ChatEnv):
     async def step(self, action: Action) -> StepResult:
         result = await super().step(action)
         metrics = {**result.info.get("metrics", {}), "sessions": self._sessions}
-        return result._replace(info={**result.info, "metrics": metrics})
+        info = {**result.info, "metrics": metrics, "isolation": self._sandboxes.isolation}
+        return result._replace(info=info)
 
     def oracle(self) -> Message:
         """The program of an invented problem through the tool, then the answer."""

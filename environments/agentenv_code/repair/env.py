@@ -155,7 +155,7 @@ class Repair(ChatEnv):
         except SandboxFileError:
             return 0.0  # what cannot be read, or is beyond all measure, is no repair
         self._changes = Changes.between(instance.snapshot, after)
-        self._judgement = await judge(await self._sandboxes.backend(), self._limits, instance, self._changes)
+        self._judgement = await judge(self._sandboxes, self._limits, instance, self._changes)
         return float(not self._changes.tampering and self._judgement.resolves(instance))
 
     async def step(self, action: Action) -> StepResult:
@@ -173,6 +173,7 @@ class Repair(ChatEnv):
         }
         patch = unified_diff(instance.snapshot, self._changes.applied(instance.snapshot))
         info = {**result.info, "metrics": metrics, "patch": patch, "tampering": tampering}
+        info["isolation"] = self._sandboxes.isolation
         return result._replace(info=info)
 
     def oracle(self) -> Message:

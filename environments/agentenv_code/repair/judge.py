@@ -10,6 +10,7 @@ from importlib.resources import files
 
 from agentenv.errors import VerifierError
 from agentenv.sandbox import Limits, SandboxBackend
+from agentenv.sandbox.sharing import BorrowedBackend
 from agentenv_code.repair import runner
 from agentenv_code.repair.changes import Changes, Tree, is_test
 from agentenv_code.repair.instances import Instance
@@ -40,7 +41,9 @@ class Judgement:
         return self.ended and not self.tampering and self.passed(instance.judged) == 1.0
 
 
-async def judge(backend: SandboxBackend, limits: Limits, instance: Instance, changes: Changes) -> Judgement:
+async def judge(
+    sandboxes: BorrowedBackend | SandboxBackend, limits: Limits, instance: Instance, changes: Changes
+) -> Judgement:
     """Runs the instance's tests on the repository with the changes.
 
     Raises:
@@ -50,7 +53,7 @@ async def judge(backend: SandboxBackend, limits: Limits, instance: Instance, cha
     modules = dict(found for name in instance.judged if (found := instance.module_of(name)) is not None)
     token = secrets.token_hex(16)
     order = {"token": token, "tests": instance.judged, "modules": modules}
-    async with backend.sandbox(limits) as sandbox:
+    async with sandboxes.sandbox(limits) as sandbox:
         await write_tree(sandbox, _repository(instance, changes, modules).items(), ".")
         result = await sandbox.exec(["python3", "-I", "-S", "-B", "-c", _RUNNER], stdin=json.dumps(order).encode())
     judgement = _read(result.stdout.text, token, instance)

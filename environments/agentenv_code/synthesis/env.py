@@ -48,7 +48,7 @@ class Synthesis(ChatEnv):
 
     The reward has two components: `solved`, whether all hidden tests passed, and `hidden_tests`, the share that did.
     The metrics are `attempts`, and `tampering`, whether the program tried to deceive its grader, which earns 0;
-    `info["verdict"]` says what it tried.
+    `info["verdict"]` says what it tried, and `info["isolation"]` how well its sandbox was walled off.
 
     Args:
         tasks_path: a file with one task a line (see `agentenv_code.synthesis.rows.Row`); by default this package's own.
@@ -134,6 +134,7 @@ class Synthesis(ChatEnv):
         }
         info = {**result.info, "metrics": metrics}
         if verdict is not None:
+            info["isolation"] = self._sandboxes.isolation
             told = {"passed": verdict.passed, "total": verdict.total, "problem": verdict.problem}
             info["verdict"] = {**told, "tampering": [str(one) for one in tampering]}
         return result._replace(info=info)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agentenv.sandbox import ExecResult, SandboxBackend
+from agentenv.sandbox import ExecResult
 from agentenv_code.grading import functions, programs
 from agentenv_code.grading.cases import FunctionTests, ProgramTests, Tests
 from agentenv_code.grading.comparison import show
@@ -48,14 +48,14 @@ async def rehearse(grader: Grader, code: str, tests: Tests) -> Rehearsal | None:
         SandboxFailed: a sandbox failed.
     """
     if isinstance(tests, FunctionTests) and tests.public:
-        return await _functions(await grader.backend(), grader, code, tests)
+        return await _functions(grader, code, tests)
     if isinstance(tests, ProgramTests) and tests.public:
-        return await _programs(await grader.backend(), grader, code, tests)
+        return await _programs(grader, code, tests)
     return None
 
 
-async def _functions(backend: SandboxBackend, grader: Grader, code: str, tests: FunctionTests) -> Rehearsal | None:
-    async with backend.sandbox(grader.limits) as sandbox:
+async def _functions(grader: Grader, code: str, tests: FunctionTests) -> Rehearsal | None:
+    async with grader.sandboxes.sandbox(grader.limits) as sandbox:
         replies = await functions.call_all(sandbox, code, tests.name, tests.public, grader.call_seconds)
     failed = [
         f"`{case.call(tests.name)}` {expectation(case)}, but yours {_what(reply, asked=case.leaves is not None)}."
@@ -68,8 +68,8 @@ async def _functions(backend: SandboxBackend, grader: Grader, code: str, tests: 
     return Rehearsal(total - len(failed), total, failed[0], replies.printed, replies.result)
 
 
-async def _programs(backend: SandboxBackend, grader: Grader, code: str, tests: ProgramTests) -> Rehearsal | None:
-    async with backend.sandbox(grader.limits) as sandbox:
+async def _programs(grader: Grader, code: str, tests: ProgramTests) -> Rehearsal | None:
+    async with grader.sandboxes.sandbox(grader.limits) as sandbox:
         results = await programs.run_all(sandbox, code, tests.public, grader.call_seconds)
     pairs = list(zip(tests.public, results, strict=True))
     failed = [(case, result) for case, result in pairs if not programs.judge(case, result)]

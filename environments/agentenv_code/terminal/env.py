@@ -154,11 +154,12 @@ class Terminal(ChatEnv):
 
     async def step(self, action: Action) -> StepResult:
         result = await super().step(action)
-        if self._verdict is None:
+        if self._verdict is None or self._site is None:
             return result
         parts = {f"verifier_{name}": value for name, value in self._verdict.parts.items()}
         metrics = {**result.info["metrics"], **parts, "verifier_broken": self._verdict.broken}
-        return result._replace(info={**result.info, "metrics": metrics})
+        isolation = self._site.sandbox.isolation
+        return result._replace(info={**result.info, "metrics": metrics, "isolation": isolation})
 
     def oracle(self) -> Message:
         """The reference solution through the tool, then an answer."""

@@ -83,7 +83,7 @@ class Ground(ABC):
     @asynccontextmanager
     async def fresh(self, folder: TaskFolder) -> AsyncIterator[Site]:
         """Another one, which no agent has seen, for the length of a block. Raises what `site` raises."""
-        backend = await (await self._backend(folder)).backend()
+        backend = await self._backend(folder)
         async with backend.sandbox(self._limits(folder)) as sandbox:
             yield await self._lay_out(folder, sandbox)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from agentenv_local.jail import names
 
 _ROOT = Path("/sys/fs/cgroup")
 _CONTROLLERS = ("memory", "pids", "cpuacct")
+_MAKERS = f"{names.PREFIX}-makers"
+_TRIES = 10
+"""Processes may begin while the others are moved."""
 _FAIRNESS = "cpu"
 """All of a sandbox's processes together get what one process of the host gets, where this controller is there."""
 
@@ -175,13 +179,15 @@ class _SeparateGroup:
 
 
 class _Unified:
-    """Version 2: one tree. A group that hands controllers on to others may hold no process itself."""
+    """Version 2: one tree. A group that hands controllers on to others may hold no process itself, unless it is the
+    root of all: those that are there, this one among them, are put into a group beside the sandboxes'."""
 
     version = 2
 
     def __init__(self, root: Path) -> None:
         line = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
-        self._own = root / line[3:].lstrip("/")
+        own = root / line[3:].strip().lstrip("/")
+        self._own = own.parent if own.name == _MAKERS else own
         self.parents = (self._own,)
 
     def make(self, *, memory_bytes: int, pids: int) -> Group:
@@ -200,15 +206,32 @@ class _Unified:
         return _UnifiedGroup(folder)
 
     def _hand_on(self) -> None:
+        """Lets groups in here have limits."""
         handed_on = self._own / "cgroup.subtree_control"
-        if {"memory", "pids"} <= set(handed_on.read_text().split()):
+        wanted = {"memory", "pids"}
+        if _FAIRNESS in (self._own / "cgroup.controllers").read_text().split():
+            wanted.add(_FAIRNESS)
+        missing = wanted - set(handed_on.read_text().split())
+        if not missing:
             return
-        inner = self._own / f"{names.PREFIX}-makers"
+        controllers = " ".join(f"+{name}" for name in sorted(missing))
+        for _ in range(_TRIES):
+            try:
+                handed_on.write_text(controllers)
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                self._move_aside()
+            else:
+                return
+        raise OSError(errno.EBUSY, f"processes go on beginning in {self._own}")
+
+    def _move_aside(self) -> None:
+        inner = self._own / _MAKERS
         inner.mkdir(exist_ok=True)
         for pid in (self._own / "cgroup.procs").read_text().split():
             with contextlib.suppress(ProcessLookupError):
                 (inner / "cgroup.procs").write_text(pid)
-        handed_on.write_text("+memory +pids")
 
 
 class _UnifiedGroup:
