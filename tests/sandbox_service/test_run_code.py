@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from agentenv.sandbox import Cause, SandboxFailed
-from agentenv.sandbox.service import SandboxService
+from agentenv.sandbox.service import SandboxService, ServiceConfig
 from agentenv_local import LocalSandboxes
 from agentenv_remote import RemoteSandboxes
 from tests.conftest import require
@@ -107,3 +107,15 @@ async def test_a_host_that_fails_is_no_programs_failure(service: SandboxService,
     reply = await run_code(service, "print(1)")
     assert (reply["status"], reply["run_result"]) == ("SandboxError", None)
     assert "the zygote" in reply["message"]
+
+
+async def test_a_sandbox_that_is_not_made_in_time_is_an_answer_too() -> None:
+    sandboxes = LocalSandboxes(warm=0)
+    async with SandboxService(sandboxes, ServiceConfig(port=0, operation_timeout=2.0)) as service:
+        os.kill(sandboxes.pid, signal.SIGSTOP)
+        try:
+            reply = await run_code(service, "print(1)")
+        finally:
+            os.kill(sandboxes.pid, signal.SIGCONT)
+        assert (reply["status"], reply["message"]) == ("SandboxError", "no sandbox could be made in 2 s")
+        assert (await run_code(service, "print(1)"))["status"] == "Success"

@@ -66,7 +66,8 @@ class Fusion:
         try:
             async with self._executions.turn():
                 with self._leases.room():
-                    async with self._backend.sandbox(self._limits_of(request)) as sandbox:
+                    limits = self._limits_of(request)
+                    async with await self._leases.make(lambda: self._backend.create(limits)) as sandbox:
                         return await self._run(language, request, sandbox)
         except (SandboxFailed, SandboxFileError, ConfigError) as error:
             return _sandbox_error(str(error))

@@ -109,6 +109,14 @@ class Leases:
         finally:
             self._making -= 1
 
+    async def make(self, make: Callable[[], Awaitable[Sandbox]]) -> Sandbox:
+        """A sandbox that nobody has a lease of. Raises `SandboxFailed` also where making it takes too long."""
+        try:
+            async with asyncio.timeout(self._config.operation_timeout):
+                return await make()
+        except TimeoutError:
+            raise SandboxFailed(f"no sandbox could be made in {self._config.operation_timeout:g} s") from None
+
     @contextlib.contextmanager
     def using(self, id: str) -> Iterator[LeasedSandbox]:
         """An open sandbox, its lease renewed. Raises `Refusal` with the reason where there is none."""
@@ -147,13 +155,7 @@ class Leases:
 
     async def _add(self, make: Callable[[], Awaitable[Sandbox]]) -> LeasedSandbox:
         with self.room():
-            try:
-                async with asyncio.timeout(self._config.operation_timeout):
-                    sandbox = await make()
-            except TimeoutError:
-                problem = f"no sandbox could be made in {self._config.operation_timeout:g} s"
-                raise SandboxFailed(problem) from None
-            leased = LeasedSandbox(sandbox, self._lease_end())
+            leased = LeasedSandbox(await self.make(make), self._lease_end())
             self._open[leased.id] = leased
             return leased
 
