@@ -65,7 +65,7 @@ class Recipe:
         inputs = rng.sample(_INPUTS, _PUBLIC + _HIDDEN)
         cases = [FunctionCase(args=(x,), returns=self(x)) for x in inputs]
         tests = FunctionTests(name="f", public=tuple(cases[:_PUBLIC]), hidden=tuple(cases[_PUBLIC:]))
-        data = {"tests": tests.model_dump(mode="json"), "steps": self.steps}
+        data = {"tests": tests.model_dump(mode="json"), "steps": [list(step) for step in self.steps]}
         return Task("", (user(self.question(rng)),), f"{HEAD}{self.expression}", data)
 
 
