@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, aclosing
@@ -19,9 +20,12 @@ from agentenv.policy.contract import Policy, Sampling
 from agentenv.registry import EnvSpec
 from agentenv.rollout import EpisodeRequest, Journal, RolloutConfig, RolloutEngine, Stall, group_requests
 from agentenv.tasks import Task, TaskSet
+from agentenv.threads import THREADS
 
 DRAWS_PER_TASK = 20
 """How many rows of an endless source are looked at, per task wanted, before it is taken to have no more."""
+_REPEATS_PER_TASK, _REPEATS = 10, 1000
+"""How many known tasks in a row, per task known and at least, say that it has no more."""
 
 _FAILED = frozenset(status for status in Status if not status.scored and status is not Status.CANCELLED)
 
@@ -119,32 +123,39 @@ async def _play(requests: Iterable[EpisodeRequest], engine: RolloutEngine, tally
 async def draw_tasks(spec: EnvSpec, *, split: str, count: int, seed: int) -> list[Task]:
     """At most `count` different tasks of a split, in an order that depends on `seed` alone.
 
+    They are drawn in a thread: a source may load a file first, or take its time to invent a task.
+
     Raises:
         ConfigError: the split is empty.
         EnvironmentFailure: the environment's own `tasks` raised.
     """
     env = spec.make()
+    given_up = threading.Event()
     try:
-        drawn = list(_distinct(env.tasks(split).shuffle(seed), count))
+        drawn: list[Task] = await THREADS.run(lambda: list(_distinct(env.tasks(split).shuffle(seed), count, given_up)))
     except AgentenvError:
         raise
     except Exception as error:
         raise EnvironmentFailure(f"{spec.id}.tasks({split!r}) raised {type(error).__name__}: {error}") from error
     finally:
+        given_up.set()
         await env.close()
     if not drawn:
         raise ConfigError(f"{spec.id} has no tasks in the split {split!r}")
     return drawn
 
 
-def _distinct(tasks: TaskSet, count: int) -> Iterator[Task]:
+def _distinct(tasks: TaskSet, count: int, given_up: threading.Event) -> Iterator[Task]:
     """The first `count` tasks with ids of their own. An endless source may invent the same task twice."""
     seen: set[str] = set()
+    repeats = 0
     for task in itertools.islice(tasks, count * DRAWS_PER_TASK):
+        repeats += 1
         if task.id not in seen:
+            repeats = 0
             seen.add(task.id)
             yield task
-        if len(seen) == count:
+        if len(seen) == count or repeats > max(_REPEATS, _REPEATS_PER_TASK * len(seen)) or given_up.is_set():
             return
 
 

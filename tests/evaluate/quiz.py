@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import time
+
 from agentenv.chat import ChatEnv
 from agentenv.messages import Message, assistant
 from agentenv.registry import EnvSpec
@@ -44,6 +47,22 @@ class Endless(Quiz):
         return ProceduralTasks(lambda rng: Task.ask("", f"Say {rng.randint(0, 40)}.", answer=""), split=split)
 
 
+DRAWN: list[int] = []
+"""A draw of `Slow`'s each."""
+
+
+class Slow(Quiz):
+    """Five different tasks, invented without end and slowly."""
+
+    def tasks(self, split: str = "train") -> TaskSet:
+        return ProceduralTasks(self._draw, split=split)
+
+    def _draw(self, rng: random.Random) -> Task:
+        DRAWN.append(1)
+        time.sleep(0.0001)
+        return Task.ask("", f"Say {rng.randint(0, 4)}.", answer="")
+
+
 class Empty(Quiz):
     def tasks(self, split: str = "train") -> TaskSet:
         if split == "explode":
@@ -53,4 +72,5 @@ class Empty(Quiz):
 
 QUIZ = EnvSpec(id="quiz-v0", entry_point="tests.evaluate.quiz:Quiz")
 ENDLESS = EnvSpec(id="endless-v0", entry_point="tests.evaluate.quiz:Endless")
+SLOW = EnvSpec(id="slow-v0", entry_point="tests.evaluate.quiz:Slow")
 EMPTY = EnvSpec(id="empty-v0", entry_point="tests.evaluate.quiz:Empty")

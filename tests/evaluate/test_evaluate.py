@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -21,7 +22,8 @@ from agentenv.policy.contract import Sampling, Session
 from agentenv.policy.scripted import CallablePolicy, OraclePolicy
 from agentenv.registry import EnvSpec
 from agentenv.rollout import Journal, RolloutEngine
-from tests.evaluate.quiz import EMPTY, ENDLESS, QUIZ, SIZE, Quiz
+from agentenv.threads import THREADS
+from tests.evaluate.quiz import DRAWN, EMPTY, ENDLESS, QUIZ, SIZE, SLOW, Quiz
 
 
 class Student(CallablePolicy):
@@ -219,6 +221,24 @@ async def test_tasks_depend_on_the_seed_alone_and_are_never_the_same_twice() -> 
 async def test_a_source_with_fewer_tasks_gives_what_it_has() -> None:
     assert len(await draw_tasks(QUIZ, split="test", count=100, seed=0)) == SIZE
     assert 20 <= len(await draw_tasks(ENDLESS, split="train", count=100, seed=0)) <= 41
+
+
+async def test_a_source_that_only_repeats_itself_is_not_asked_for_ever() -> None:
+    DRAWN.clear()
+    assert 1 <= len(await draw_tasks(SLOW, split="train", count=10_000, seed=0)) <= 5
+    assert len(DRAWN) < 5_000
+
+
+async def test_drawing_blocks_nobody_and_ends_when_it_is_given_up() -> None:
+    DRAWN.clear()
+    drawing = asyncio.create_task(draw_tasks(SLOW, split="train", count=10_000, seed=0))
+    while not DRAWN:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0)
+    drawing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await drawing
+    assert THREADS.wait_until_idle(10.0)
+    assert len(DRAWN) < 1_000
 
 
 async def test_an_empty_or_broken_split_is_one_clear_error() -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from agentenv.errors import ConfigError
 from agentenv.messages import Message, assistant, user
 from agentenv.tasks import ProceduralTasks, Task, TaskSet
-from agentenv_code.grading.cases import FunctionCase, FunctionTests
 from agentenv_code.synthesis.env import Synthesis
 
 MAX_LEVEL = 5
@@ -62,10 +61,10 @@ class Recipe:
 
     def task(self, rng: random.Random) -> Task:
         """As a row; its id and split are filled in by the task source."""
-        inputs = rng.sample(_INPUTS, _PUBLIC + _HIDDEN)
-        cases = [FunctionCase(args=(x,), returns=self(x)) for x in inputs]
-        tests = FunctionTests(name="f", public=tuple(cases[:_PUBLIC]), hidden=tuple(cases[_PUBLIC:]))
-        data = {"tests": tests.model_dump(mode="json"), "steps": [list(step) for step in self.steps]}
+        cases = [{"args": [x], "returns": self(x)} for x in rng.sample(_INPUTS, _PUBLIC + _HIDDEN)]
+        # Plain values: of the candidates that are drawn for a split, most are thrown away.
+        tests = {"kind": "function", "name": "f", "public": cases[:_PUBLIC], "hidden": cases[_PUBLIC:]}
+        data = {"tests": tests, "steps": [list(step) for step in self.steps]}
         return Task("", (user(self.question(rng)),), f"{HEAD}{self.expression}", data)
 
 
