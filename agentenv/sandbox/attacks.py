@@ -227,7 +227,6 @@ ATTACKS: Sequence[Attack] = (
 
 async def attack(backend: SandboxBackend, attacks: Sequence[Attack] = ATTACKS) -> AsyncIterator[Outcome]:
     """Tries each attack in a sandbox of its own, beside a neighbour, and says what came of it."""
-    broken = (await backend.probe()).broken
     with (
         tempfile.TemporaryDirectory() as folder,
         socket.create_server(("127.0.0.1", 0)) as server,
@@ -242,7 +241,11 @@ async def attack(backend: SandboxBackend, attacks: Sequence[Attack] = ATTACKS) -
             for one in attacks:
                 async with backend.sandbox(LIMITS) as sandbox:
                     outcome = await _try(one, sandbox, neighbour, places)
-                yield dataclasses.replace(outcome, promised=one.needs not in broken)
+                if outcome.contained or one.needs is None:
+                    yield outcome
+                else:
+                    promises = await backend.probe()
+                    yield dataclasses.replace(outcome, promised=one.needs not in promises.broken)
 
 
 async def _try(one: Attack, sandbox: Sandbox, neighbour: Sandbox, places: dict[str, str]) -> Outcome:
