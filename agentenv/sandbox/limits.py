@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,12 +13,14 @@ from enum import StrEnum
 from agentenv.errors import ConfigError
 
 MIB = 2**20
+_HOST_NAME = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
 
 
 class Network(StrEnum):
-    """What a sandbox can reach: nothing, or what its host can."""
+    """What a sandbox can reach: nothing, what `Limits.reachable` lists and nothing else, or what its host can."""
 
     NONE = "none"
+    LISTED = "listed"
     HOST = "host"
 
 
@@ -31,12 +35,14 @@ class Limits:
         output_bytes: of one execution's standard output and error together; whoever writes more is stopped.
         disk_bytes, files: of all private files together: their size, and how many there are, folders included.
         network: nothing is to be reached unless this says so.
+        reachable: what is, where the network is `LISTED`: names of hosts (`*.example.com` for all below one),
+            addresses, and networks such as `10.0.0.0/8`.
 
     Example:
         Limits(wall_seconds=2.0, memory_bytes=64 * MIB)
 
     Raises:
-        ConfigError: a limit that is not above zero.
+        ConfigError: a limit that is not above zero; a list that is empty, not wanted, or holds what is no host.
     """
 
     wall_seconds: float = 10.0
@@ -47,12 +53,33 @@ class Limits:
     disk_bytes: int = 128 * MIB
     files: int = 10_000
     network: Network = Network.NONE
+    reachable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name != "network" and not (0 < value < math.inf):
+            if field.name not in ("network", "reachable") and not (0 < value < math.inf):
                 raise ConfigError(f"the sandbox limit {field.name} must be above 0 and finite, got {value!r}")
+        if (self.network is Network.LISTED) != bool(self.reachable):
+            raise ConfigError(
+                f"reachable lists what the network 'listed' may reach: with it, and only with it, it names at least "
+                f"one host; got {list(self.reachable)} with the network {self.network.value!r}"
+            )
+        for target in self.reachable:
+            _check_target(target)
+
+
+def _check_target(target: str) -> None:
+    """Refuses what is neither the name of a host nor an address or a network."""
+    if _HOST_NAME.fullmatch(target):
+        return
+    try:
+        ipaddress.ip_network(target)
+    except ValueError:
+        raise ConfigError(
+            f"what a sandbox may reach is named like 'pypi.org', '*.pypi.org', '192.0.2.1' or '10.0.0.0/8' - without "
+            f"scheme, port or path - and not {target!r}"
+        ) from None
 
 
 class Isolation(StrEnum):

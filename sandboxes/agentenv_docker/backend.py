@@ -132,6 +132,8 @@ class DockerSandboxes(SandboxBackend):
 
     async def create(self, limits: Limits | None = None) -> DockerSandbox:
         wanted = limits or self.limits
+        if wanted.network is Network.LISTED:
+            raise ConfigError("Docker sandboxes reach all or nothing; use a backend that can hold to a list")
         while wanted == self.limits and self._ready:
             sandbox = self._ready.popleft()
             self._wanted.set()

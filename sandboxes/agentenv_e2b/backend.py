@@ -24,7 +24,7 @@ from agentenv.sandbox import (
 from agentenv_e2b.control import ControlPlane
 from agentenv_e2b.envd import PORT, Envd
 from agentenv_e2b.sandbox import E2BSandbox
-from agentenv_e2b.wire import NewSandbox
+from agentenv_e2b.wire import Egress, NewSandbox
 
 _PROMISES = Promises(
     Isolation.MACHINE,
@@ -46,6 +46,7 @@ _PROMISES = Promises(
 _NEEDLESS = frozenset({Promise.SYSTEM_CALLS, Promise.FILE_RULES})
 """What keeps a program from a kernel and files that a machine of its own does not share."""
 _SHORTEST_LIFETIME = 3.0
+_EVERYTHING = "0.0.0.0/0"
 
 
 class E2BSandboxes(SandboxBackend):
@@ -140,6 +141,7 @@ class E2BSandboxes(SandboxBackend):
                 templateID=self._template,
                 timeout=self._lifetime,
                 allow_internet_access=wanted.network is Network.HOST,
+                network=_egress(wanted),
                 metadata={"made-by": "agentenv"},
             )
         )
@@ -191,3 +193,10 @@ class E2BSandboxes(SandboxBackend):
             if not await control.renew(sandbox.key, self._lifetime):
                 self._sandboxes.pop(sandbox.key, None)
                 sandbox.lost("its lifetime was over")
+
+
+def _egress(limits: Limits) -> Egress | None:
+    """The list of what may be reached, which the service lets pass although everything is denied."""
+    if limits.network is not Network.LISTED:
+        return None
+    return Egress(allow_out=list(limits.reachable), deny_out=[_EVERYTHING])

@@ -70,7 +70,7 @@ class ControlPlane:
         self, method: str, path: str, body: pydantic.BaseModel | None = None, *, missing: bytes | None = None
     ) -> bytes:
         """The body of an answer; `missing` where the service says that there is no such thing."""
-        data = None if body is None else body.model_dump_json(by_alias=True).encode()
+        data = None if body is None else body.model_dump_json(by_alias=True, exclude_none=True).encode()
 
         async def once() -> bytes:
             timeout = aiohttp.ClientTimeout(total=_SECONDS)

@@ -15,6 +15,13 @@ class _Model(pydantic.BaseModel):
 # The control plane.
 
 
+class Egress(_Model):
+    """What a sandbox may reach and what it may not; where both lists name something, it may."""
+
+    allow_out: list[str]
+    deny_out: list[str]
+
+
 class NewSandbox(_Model):
     """Asks for a sandbox made from a template, which ends after `timeout` seconds if nobody asks for more."""
 
@@ -22,6 +29,7 @@ class NewSandbox(_Model):
     timeout: int
     secure: bool = True
     allow_internet_access: bool = pydantic.Field(alias="allow_internet_access")
+    network: Egress | None = None
     metadata: dict[str, str]
 
 

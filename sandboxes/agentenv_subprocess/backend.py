@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from agentenv.errors import ConfigError
-from agentenv.sandbox import Isolation, Limits, Promise, Promises, SandboxBackend
+from agentenv.sandbox import Isolation, Limits, Network, Promise, Promises, SandboxBackend
 from agentenv.threads import THREADS
 from agentenv_subprocess import marks
 from agentenv_subprocess.sandbox import SubprocessSandbox
@@ -47,7 +47,10 @@ class SubprocessSandboxes(SandboxBackend):
         await THREADS.run(marks.sweep)
 
     async def create(self, limits: Limits | None = None) -> SubprocessSandbox:
-        sandbox = await SubprocessSandbox.make(next(self._numbers), limits or self.limits, self)
+        wanted = limits or self.limits
+        if wanted.network is Network.LISTED:
+            raise ConfigError("plain processes reach whatever this user can; use a backend that can hold to a list")
+        sandbox = await SubprocessSandbox.make(next(self._numbers), wanted, self)
         self._sandboxes.add(sandbox)
         return sandbox
 

@@ -13,6 +13,7 @@ from agentenv.env import Action
 from agentenv.errors import SandboxError
 from agentenv.messages import assistant
 from agentenv.outcome import Status, classify
+from agentenv.sandbox import Isolation
 from agentenv_code.python_math.env import PythonMath
 from tests.environments.playing import call, play, play_oracle
 
@@ -82,6 +83,7 @@ async def test_a_session_that_dies_is_told_and_another_begun(env: PythonMath, co
     result = await env.step(Action(assistant("\\boxed{0}")))
     assert result.terminated
     assert result.info["metrics"]["sessions"] == 2
+    assert result.info["isolation"] is Isolation.NAMESPACES
 
 
 async def test_a_sandbox_that_fails_is_a_sandbox_error_and_no_answer_that_is_wrong(env: PythonMath) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import agentenv
 from agentenv.errors import ConfigError, MissingDataError
+from agentenv.sandbox import Isolation
 from agentenv.tasks import Task
 from agentenv_code.repair.changes import unified_diff
 from agentenv_code.repair.env import OWN_INSTANCES, Repair
@@ -27,6 +28,7 @@ async def test_the_gold_patch_resolves_an_instance_and_doing_nothing_does_not(sp
         solved = await play_oracle(env, task)
         assert solved.total == 1.0, task.id
         assert solved.last.info["patch"] == INSTANCES[task.id].patch
+        assert solved.last.info["isolation"] is Isolation.NAMESPACES
         untouched = await play(env, ["DONE"], task)
         metrics = untouched.last.info["metrics"]
         assert untouched.total == 0.0, task.id

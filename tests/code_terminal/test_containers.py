@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentenv.errors import ConfigError, SandboxError
+from agentenv.sandbox import Isolation
 from agentenv_code.python_math.env import PythonMath
 from agentenv_code.repair.env import OWN_INSTANCES, Repair
 from agentenv_code.repair.instances import read_instances
@@ -83,6 +84,7 @@ async def test_a_repair_is_judged_in_a_container_of_its_own(engine: DockerEngine
     attack = bash(write(MODULE, SEEN["an assertion that asserts nothing"]))
     cheated = await play(env, [attack, "DONE"], task)
     assert (cheated.total, cheated.last.info["metrics"]["tampering"]) == (0.0, True)
+    assert cheated.last.info["isolation"] is Isolation.CONTAINER
     await env.close()
 
 

@@ -11,6 +11,7 @@ import pytest
 import agentenv
 from agentenv.env import Action
 from agentenv.errors import VerifierError
+from agentenv.sandbox import Isolation
 from agentenv_code.terminal.env import OWN_TASKS, Terminal
 from tests.code_terminal.test_shell import bash, said
 from tests.environments.playing import Played, play, play_oracle
@@ -110,6 +111,7 @@ async def test_the_other_numbers_of_a_reward_are_metrics(folder: Path, env: Term
     played = await play(env, ["DONE"])
     metrics = {"turns": 1, "tool_calls": 0, "tool_errors": 0, "verifier_style": 0.25, "verifier_broken": False}
     assert (played.total, played.last.info["metrics"]) == (0.5, metrics)
+    assert played.last.info["isolation"] is Isolation.NAMESPACES
 
 
 @pytest.mark.parametrize("reward", ["nan", "good", "", '{"score": 1}'])

@@ -44,6 +44,27 @@ async def test_a_network_is_refused_rather_than_left_out() -> None:
     async with LocalSandboxes(warm=0) as sandboxes:
         with pytest.raises(ConfigError, match="reach no network"):
             await sandboxes.create(Limits(network=Network.HOST))
+        with pytest.raises(ConfigError, match="reach no network"):
+            await sandboxes.create(Limits(network=Network.LISTED, reachable=("pypi.org",)))
+
+
+@pytest.mark.parametrize("target", ["pypi.org", "*.pypi.org", "192.0.2.1", "10.0.0.0/8", "2001:db8::/32"])
+def test_what_may_be_reached_is_a_host_an_address_or_a_network(target: str) -> None:
+    assert Limits(network=Network.LISTED, reachable=(target,)).reachable == (target,)
+
+
+@pytest.mark.parametrize(
+    "target", ["https://pypi.org", "pypi.org:443", "pypi.org/simple", "10.0.0.1/8", "*", "", "a b.org"]
+)
+def test_what_is_no_host_is_refused(target: str) -> None:
+    with pytest.raises(ConfigError, match="without scheme, port or path - and not"):
+        Limits(network=Network.LISTED, reachable=(target,))
+
+
+@pytest.mark.parametrize(("network", "reachable"), [(Network.LISTED, ()), (Network.NONE, ("pypi.org",))])
+def test_a_list_and_the_network_it_is_for_come_together(network: Network, reachable: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="with it, and only with it"):
+        Limits(network=network, reachable=reachable)
 
 
 def test_backends_have_names() -> None:

@@ -195,6 +195,8 @@ async def test_no_network_unless_it_is_asked_for(sandboxes: DockerSandboxes) -> 
     async with sandboxes.sandbox() as sandbox:
         assert (await sandbox.exec("cat /proc/net/dev | wc -l")).stdout.text == "3\n"  # two of heading, and loopback
     assert Limits().network is Network.NONE
+    with pytest.raises(ConfigError, match="reach all or nothing"):
+        await sandboxes.create(Limits(network=Network.LISTED, reachable=("pypi.org",)))
 
 
 async def test_sixty_four_executions_run_side_by_side(sandboxes: DockerSandboxes) -> None:

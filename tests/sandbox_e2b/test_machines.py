@@ -10,7 +10,9 @@ import pytest
 
 from agentenv.errors import ConfigError, UnsupportedError
 from agentenv.sandbox import Cause, Limits, Network, Sandbox, SandboxFailed
+from agentenv.sandbox.service import SandboxService, ServiceConfig
 from agentenv_e2b import E2BSandboxes
+from agentenv_remote import RemoteSandboxes
 from tests.sandbox_e2b.conftest import ACCEPTED
 from tests.support.fake_e2b import API_KEY, FakeE2B
 
@@ -64,6 +66,29 @@ async def test_a_busy_service_is_asked_again(service: FakeE2B, sandboxes: E2BSan
 async def test_the_network_is_closed_unless_it_is_asked_for(service: FakeE2B, sandboxes: E2BSandboxes) -> None:
     async with await sandboxes.create(), await sandboxes.create(Limits(network=Network.HOST)):
         assert [machine.asked["allow_internet_access"] for machine in service.machines.values()] == [False, True]
+
+
+async def test_a_list_of_what_may_be_reached_is_what_the_service_lets_through(
+    service: FakeE2B, sandboxes: E2BSandboxes
+) -> None:
+    listed = ("pypi.org", "*.pythonhosted.org", "192.0.2.0/24")
+    async with await sandboxes.create(Limits(network=Network.LISTED, reachable=listed)), await sandboxes.create():
+        asked, nothing = (machine.asked for machine in service.machines.values())
+    assert asked["network"] == {"allowOut": list(listed), "denyOut": ["0.0.0.0/0"]}
+    assert asked["allow_internet_access"] is False
+    assert "network" not in nothing
+
+
+async def test_a_sandbox_service_passes_a_list_on(service: FakeE2B, sandboxes: E2BSandboxes) -> None:
+    limits = Limits(network=Network.LISTED, reachable=("pypi.org",))
+    async with (
+        SandboxService(sandboxes, ServiceConfig(port=0)) as served,
+        RemoteSandboxes(served.url) as remote,
+        await remote.create(limits) as sandbox,
+    ):
+        assert sandbox.limits == limits
+        (machine,) = service.machines.values()
+    assert machine.asked["network"] == {"allowOut": ["pypi.org"], "denyOut": ["0.0.0.0/0"]}
 
 
 async def test_a_machine_that_is_gone_is_no_programs_failure(service: FakeE2B, sandbox: Sandbox) -> None:

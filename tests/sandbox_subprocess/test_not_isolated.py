@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 
 from agentenv.errors import ConfigError
-from agentenv.sandbox import Cause, Isolation, Limits, Promise, Sandbox, SandboxBackend, SandboxFailed, SandboxFileError
+from agentenv.sandbox import (
+    Cause,
+    Isolation,
+    Limits,
+    Network,
+    Promise,
+    Sandbox,
+    SandboxBackend,
+    SandboxFailed,
+    SandboxFileError,
+)
 from agentenv.sandbox.registry import make_backend
 from agentenv_subprocess import SubprocessSandboxes, marks
 from tests.support.sandbox_contract import (  # noqa: F401 - what holds here too
@@ -53,6 +63,8 @@ async def test_it_promises_nothing_and_every_record_says_so(sandboxes: Subproces
     promises = await sandboxes.probe()
     assert (promises.isolation, promises.kept, set(promises.broken)) == (Isolation.NONE, {}, set(Promise))
     assert (await sandbox.exec("true")).isolation is Isolation.NONE
+    with pytest.raises(ConfigError, match="hold to a list"):
+        await sandboxes.create(Limits(network=Network.LISTED, reachable=("pypi.org",)))
 
 
 async def test_a_program_gets_its_input_its_folder_and_nothing_of_our_variables(sandbox: Sandbox) -> None:

@@ -116,7 +116,7 @@ class FakeE2B:
         if asked["templateID"] != "base":
             return _problem(404, f"template '{asked['templateID']}' not found")
         id, token = secrets.token_hex(8), secrets.token_hex(8)
-        ends_at = asyncio.get_running_loop().time() + asked["timeout"]
+        ends_at = asyncio.get_running_loop().time() + asked.get("timeout", 300)
         self.machines[id] = Machine(await self._backend.create(self._limits), token, ends_at, asked)
         told = {"templateID": "base", "sandboxID": id, "clientID": "c", "envdVersion": "0.6.7"}
         return web.json_response({**told, "envdAccessToken": token, "domain": None}, status=201)

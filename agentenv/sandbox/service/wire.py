@@ -85,6 +85,7 @@ class LimitsChoice(_Model):
     disk_bytes: pydantic.PositiveInt | None = None
     files: pydantic.PositiveInt | None = None
     network: Network | None = None
+    reachable: tuple[str, ...] | None = None
 
 
 class CreateSandbox(_Model):
@@ -142,6 +143,7 @@ class LimitsView(_Model):
     disk_bytes: int
     files: int
     network: Network
+    reachable: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, limits: Limits) -> Self:

@@ -111,7 +111,7 @@ class Ground(ABC):
             "verifier": settings.verifier.network_mode,
         }
         found = [
-            f"{table}.network_mode is allowlist, and sandboxes reach all or nothing"
+            f"{table}.network_mode is allowlist, and what plays tasks here reaches all or nothing"
             for table, mode in modes.items()
             if mode is NetworkMode.ALLOWLIST
         ]
