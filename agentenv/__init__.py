@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from agentenv.rewards import Component, Reward, reward
     from agentenv.tasks import ListTasks, ProceduralTasks, Task, TaskSet
     from agentenv.tokens import TokenRecord, VersionSpan
+    from agentenv.tool_env import ToolEnv
+    from agentenv.tool_rules import ToolRules
     from agentenv.tools import Tool, ToolSet, ToolSpec, tool
     from agentenv.wrappers import Limited, Transformed, Wrapper
 
@@ -35,6 +37,8 @@ _HOMES = {
     "agentenv.rewards": ("Component", "Reward", "reward"),
     "agentenv.tasks": ("ListTasks", "ProceduralTasks", "Task", "TaskSet"),
     "agentenv.tokens": ("TokenRecord", "VersionSpan"),
+    "agentenv.tool_env": ("ToolEnv",),
+    "agentenv.tool_rules": ("ToolRules",),
     "agentenv.tools": ("Tool", "ToolSet", "ToolSpec", "tool"),
     "agentenv.wrappers": ("Limited", "Transformed", "Wrapper"),
 }
@@ -68,6 +72,8 @@ __all__ = [
     "TokenRecord",
     "Tool",
     "ToolCall",
+    "ToolEnv",
+    "ToolRules",
     "ToolSet",
     "ToolSpec",
     "Transformed",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agentenv.env import Action, Env, Info, Observation, StepResult
-from agentenv.messages import Message, system
+from agentenv.messages import Message, ToolCall, system
 from agentenv.rewards import Component, Reward, RewardFunction, reward_functions
 from agentenv.tasks import Task
 from agentenv.tools import ToolErrorKind, ToolOutcome, ToolSet, marked_tools
@@ -88,7 +88,7 @@ class ChatEnv(Env):
         message = action.message
         self.__extend((message,), turns=1)
         if message.tool_calls and len(self.tools):
-            outcomes = await self.tools.call_all(message.tool_calls)
+            outcomes = await self.call_tools(message.tool_calls)
             errors = sum(outcome.error is not None for outcome in outcomes)
             answers = tuple(outcome.message for outcome in outcomes)
             self.__extend(answers, tool_calls=len(outcomes), tool_errors=errors)
@@ -102,6 +102,10 @@ class ChatEnv(Env):
         self.__extend(tuple(answer))
         reward = await self.score_turn(message)
         return StepResult(Observation(tuple(answer), self.tools.specs), reward, False, False, info)
+
+    async def call_tools(self, calls: Sequence[ToolCall]) -> list[ToolOutcome]:
+        """Makes the calls of a turn; one outcome each, in their order."""
+        return await self.tools.call_all(calls)
 
     async def score_turn(self, message: Message) -> Reward | None:
         """The reward of a turn after which the episode goes on; what it led to is in `messages` already."""

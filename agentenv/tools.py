@@ -10,9 +10,8 @@ import asyncio
 import dataclasses
 import functools
 import inspect
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar, overload
@@ -20,6 +19,15 @@ from typing import Any, TypeVar, overload
 import docstring_parser
 import pydantic
 
+from agentenv.arguments import (
+    ArgumentsError,
+    ArgumentsReader,
+    ModelReader,
+    NotJSONError,
+    Repair,
+    SchemaReader,
+    decode,
+)
 from agentenv.clock import deadline
 from agentenv.errors import AgentenvError, BoundaryError, nearest
 from agentenv.marks import marked_names
@@ -55,28 +63,36 @@ class ToolErrorKind(StrEnum):
     INVALID_ARGUMENTS = "invalid_arguments"
     RAISED = "raised"
     TIMEOUT = "timeout"
+    REFUSED = "refused"
+    """It was not made: the episode's rules for tools do not allow it."""
+
+    @property
+    def invalid(self) -> bool:
+        """Whether the call itself was wrong, so that nothing was done."""
+        return self in (ToolErrorKind.UNKNOWN_TOOL, ToolErrorKind.INVALID_JSON, ToolErrorKind.INVALID_ARGUMENTS)
 
 
 @dataclass(frozen=True, slots=True)
 class ToolOutcome:
-    """The result of one call: the message the policy sees, and what went wrong, if anything."""
+    """The result of one call: the message the policy sees, what went wrong, if anything, and what was put right."""
 
     call: ToolCall
     message: Message
     error: ToolErrorKind | None
     seconds: float
+    repairs: tuple[Repair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A callable with the schema derived from its signature.
+    """A callable with the schema of its arguments.
 
     `timeout` is in seconds. `inline=True` promises that a plain function is quick and never blocks.
     """
 
     spec: ToolSpec
     function: Callable[..., Any]
-    arguments: type[pydantic.BaseModel]
+    reader: ArgumentsReader
     timeout: float
     inline: bool
 
@@ -105,7 +121,18 @@ class Tool:
         for property_schema in schema.get("properties", {}).values():
             property_schema.pop("title", None)
         description = "\n".join(part for part in (doc.short_description, doc.long_description) if part)
-        return cls(ToolSpec(name, description, schema), function, arguments, timeout, inline)
+        return cls(ToolSpec(name, description, schema), function, ModelReader(arguments), timeout, inline)
+
+    @classmethod
+    def described(
+        cls, spec: ToolSpec, function: Callable[..., Any], *, timeout: float = 30.0, inline: bool = False
+    ) -> Tool:
+        """A tool that somebody else has described; the function gets the arguments by name, as they came.
+
+        Raises:
+            SchemaError: its schema is none. MissingExtraError: the extra `tools` is not installed.
+        """
+        return cls(spec, function, SchemaReader(spec.parameters), timeout, inline)
 
 
 _MARK = "__agentenv_tool__"
@@ -156,9 +183,18 @@ def _tool_of(function: Callable[..., Any]) -> Tool:
 
 
 class ToolSet:
-    """The tools an episode offers, by name."""
+    """The tools an episode offers, by name.
 
-    def __init__(self, tools: Sequence[Tool | Callable[..., Any]]) -> None:
+    Args:
+        tools: marked functions, or tools.
+        repair: whether arguments that miss JSON by little are read all the same (`agentenv.arguments.decode`).
+
+    Raises:
+        AgentenvError: two of them have one name.
+    """
+
+    def __init__(self, tools: Sequence[Tool | Callable[..., Any]], *, repair: bool = False) -> None:
+        self._repair = repair
         self._tools: dict[str, Tool] = {}
         for item in tools:
             made = item if isinstance(item, Tool) else Tool.of(item, **getattr(item, _MARK, {}))
@@ -170,10 +206,16 @@ class ToolSet:
     def __len__(self) -> int:
         return len(self._tools)
 
+    def __iter__(self) -> Iterator[Tool]:
+        return iter(self._tools.values())
+
     async def call_all(self, calls: Sequence[ToolCall]) -> list[ToolOutcome]:
-        """Runs the calls of one turn side by side; outcomes come in the order of the calls."""
-        if len(calls) == 1:
-            return [await self.call(calls[0])]
+        """Runs the calls of one turn side by side; outcomes come in the order of the calls.
+
+        Those of tools that are all inline run one after the other, so what they change is changed in that order.
+        """
+        if len(calls) == 1 or all(call.name in self._tools and self._tools[call.name].inline for call in calls):
+            return [await self.call(call) for call in calls]
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(self.call(call)) for call in calls]
         return [task.result() for task in running]
@@ -181,39 +223,58 @@ class ToolSet:
     async def call(self, call: ToolCall) -> ToolOutcome:
         """Runs one call. Only infrastructure failures (`BoundaryError`) and cancellation escape as exceptions."""
         started = time.perf_counter()
-        content, error = await self._attempt(call)
+        repairs: tuple[Repair, ...] = ()
+        try:
+            found = self._found(call.name)
+            raw, decoded = decode(call.arguments, repair=self._repair)
+            values, fitted = found.reader.read(raw)
+            repairs = decoded + fitted
+            content, error = await _run(found, values)
+        except _UnknownToolError as problem:
+            content, error = f"Error: {problem}", ToolErrorKind.UNKNOWN_TOOL
+        except NotJSONError as problem:
+            content, error = f"Error: {problem}", ToolErrorKind.INVALID_JSON
+        except ArgumentsError as problem:
+            content, error = f"Error: invalid arguments: {problem}", ToolErrorKind.INVALID_ARGUMENTS
         message = tool_result(call.id, content, call.name)
-        return ToolOutcome(call, message, error, time.perf_counter() - started)
+        return ToolOutcome(call, message, error, time.perf_counter() - started, repairs)
 
-    async def _attempt(self, call: ToolCall) -> tuple[str | tuple[Part, ...], ToolErrorKind | None]:
-        found = self._tools.get(call.name)
+    def _found(self, name: str) -> Tool:
+        found = self._tools.get(name)
         if found is None:
-            hint = nearest(call.name, self._tools) or f" The tools are: {', '.join(self._tools) or 'none'}."
-            return f"Error: there is no tool {call.name!r}.{hint}", ToolErrorKind.UNKNOWN_TOOL
-        try:
-            raw = json.loads(call.arguments or "{}", parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as problem:
-            return f"Error: the arguments are not valid JSON: {problem}", ToolErrorKind.INVALID_JSON
-        try:
-            arguments = found.arguments.model_validate(raw)
-        except pydantic.ValidationError as problem:
-            return f"Error: {_explain(problem)}", ToolErrorKind.INVALID_ARGUMENTS
-        values = {name: getattr(arguments, name) for name in type(arguments).model_fields}
-        try:
-            async with deadline(found.timeout) as limit:
-                result = await call_maybe_blocking(found.function, values, inline=found.inline)
-        except BoundaryError:
-            raise
-        except TimeoutError as problem:
-            if limit.expired():
-                return f"Error: {call.name} gave no answer in {found.timeout:g} s.", ToolErrorKind.TIMEOUT
-            return f"Error: TimeoutError: {problem}", ToolErrorKind.RAISED
-        except Exception as problem:
-            return f"Error: {type(problem).__name__}: {problem}", ToolErrorKind.RAISED
-        return render_result(result), None
+            hint = nearest(name, self._tools) or f" The tools are: {', '.join(self._tools) or 'none'}."
+            raise _UnknownToolError(f"there is no tool {name!r}.{hint}")
+        return found
 
 
-def render_result(result: object) -> str | tuple[Part, ...]:
+class _UnknownToolError(AgentenvError):
+    """There is no tool of this name."""
+
+
+Content = str | tuple[Part, ...]
+
+
+async def _run(tool: Tool, values: dict[str, Any]) -> tuple[Content, ToolErrorKind | None]:
+    """What a tool answers, or why it does not."""
+    limit = None
+    try:
+        made = tool.function(**values) if tool.inline else call_maybe_blocking(tool.function, values, inline=False)
+        if not inspect.isawaitable(made):
+            return render_result(made), None
+        async with deadline(tool.timeout) as limit:
+            result = await made
+    except BoundaryError:
+        raise
+    except TimeoutError as problem:
+        if limit is not None and limit.expired():
+            return f"Error: {tool.spec.name} gave no answer in {tool.timeout:g} s.", ToolErrorKind.TIMEOUT
+        return f"Error: TimeoutError: {problem}", ToolErrorKind.RAISED
+    except Exception as problem:
+        return f"Error: {type(problem).__name__}: {problem}", ToolErrorKind.RAISED
+    return render_result(result), None
+
+
+def render_result(result: object) -> Content:
     """What a policy sees of a tool's return value: text and parts as they are, anything else as JSON."""
     if isinstance(result, str):
         return result
@@ -222,15 +283,3 @@ def render_result(result: object) -> str | tuple[Part, ...]:
     if isinstance(result, tuple) and result and all(isinstance(part, Part) for part in result):
         return result
     return pydantic.TypeAdapter(Any).dump_json(result, fallback=str).decode()
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-def _explain(problem: pydantic.ValidationError) -> str:
-    lines = []
-    for detail in problem.errors(include_url=False, include_context=False, include_input=False):
-        where = ".".join(str(step) for step in detail["loc"])
-        lines.append(f"{where}: {detail['msg']}" if where else str(detail["msg"]))
-    return "invalid arguments: " + "; ".join(lines)

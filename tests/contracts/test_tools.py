@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentenv.arguments import Repair, SchemaError
 from agentenv.errors import AgentenvError, SandboxError
 from agentenv.messages import Part, Role, ToolCall
 from agentenv.tools import Tool, ToolErrorKind, ToolOutcome, ToolSet, ToolSpec, tool
@@ -153,3 +154,31 @@ def test_a_parameter_without_a_type_and_two_tools_of_one_name_are_refused() -> N
         Tool.of(untyped)
     with pytest.raises(AgentenvError, match="two tools are named 'convert'"):
         ToolSet([convert, convert])
+
+
+def described(schema: dict[str, object]) -> ToolSet:
+    return ToolSet([Tool.described(ToolSpec("echo", "", schema), lambda **values: values, inline=True)])
+
+
+async def test_a_tool_that_others_describe_gets_what_its_schema_allows() -> None:
+    tools = described({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "x-unknown": 1})
+    assert json.loads((await outcome_of(tools, "echo", {"n": 1, "more": None})).message.text) == {"n": 1, "more": None}
+    for wrong, says in (({"n": "1"}, 'n: "1" is not of type "integer"'), ({}, "required"), ([], "must be an object")):
+        outcome = await outcome_of(tools, "echo", wrong)
+        assert outcome.error is ToolErrorKind.INVALID_ARGUMENTS
+        assert says in outcome.message.text
+
+
+@pytest.mark.parametrize(
+    "schema", [{"type": "objekt"}, {"properties": {"a": {"$ref": "http://127.0.0.1:9/a.json"}}}, {"$ref": "#/nowhere"}]
+)
+def test_a_schema_that_is_none_is_found_before_any_call_and_nothing_is_fetched(schema: dict[str, object]) -> None:
+    with pytest.raises(SchemaError):
+        described(schema)
+
+
+async def test_arguments_of_another_type_that_can_mean_only_one_thing_are_taken_and_told() -> None:
+    tools = ToolSet([convert])
+    assert (await outcome_of(tools, "convert", {"amount": 10, "unit": "km", "places": 1})).repairs == ()
+    coerced = await outcome_of(tools, "convert", {"amount": "10", "unit": "km", "places": "1"})
+    assert (coerced.message.text, coerced.repairs) == ("6.2", (Repair.COERCED,))
