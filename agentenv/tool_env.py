@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from agentenv.chat import ChatEnv
@@ -50,6 +50,11 @@ class ToolEnv(ChatEnv):
         return super().tools
 
     @property
+    def tool_names(self) -> Collection[str]:
+        """What rules may name: all tools an episode can come to offer. Override it where `all_tools` grows."""
+        return [tool.spec.name for tool in self.all_tools]
+
+    @property
     def tools(self) -> ToolSet:
         """Those of `all_tools` that the rules leave."""
         there = self.all_tools
@@ -59,7 +64,9 @@ class ToolEnv(ChatEnv):
 
     async def reset(self, *, task: Task | None = None, seed: int | None = None) -> tuple[Observation, Info]:
         self.tool_use = ToolUse()
-        return await super().reset(task=task, seed=seed)
+        opening = await super().reset(task=task, seed=seed)
+        self.tool_rules.check(self.tool_names)
+        return opening
 
     async def step(self, action: Action) -> StepResult:
         before = self.tool_use.cost

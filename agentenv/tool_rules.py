@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -14,6 +14,8 @@ from agentenv.messages import ToolCall
 from agentenv.outcome import StopReason
 from agentenv.tools import ToolErrorKind, ToolOutcome, ToolSet
 
+EVERY = "*"
+"""Stands for all tools, where they are switched off."""
 FEWEST_CALLS_FOR_A_RATE = 5
 """Calls before a rate of errors means anything."""
 
@@ -69,20 +71,24 @@ class ToolRules(pydantic.BaseModel):
         """What one call of this tool costs."""
         return self.costs.get(name, self.cost)
 
-    def offered(self, tools: ToolSet) -> ToolSet:
-        """The tools that are left.
+    def check(self, known: Collection[str]) -> None:
+        """Refuses rules for tools that are not there.
+
+        Args:
+            known: the names of all tools there are.
 
         Raises:
-            ConfigError: one that should not be there is none of them.
+            ConfigError: one that is named is none of them.
         """
-        if self.without == ("*",):
-            return ToolSet((), repair=self.repair)
-        known = [tool.spec.name for tool in tools]
         for name in (*self.without, *self.costs):
-            if name not in known:
+            if name != EVERY and name not in known:
                 hint = nearest(name, known) or f" There are {', '.join(known) or 'none'}."
                 raise ConfigError(f"tool_rules: there is no tool {name!r}.{hint}")
-        return ToolSet([tool for tool in tools if tool.spec.name not in self.without], repair=self.repair)
+
+    def offered(self, tools: ToolSet) -> ToolSet:
+        """The tools that are left."""
+        left = [tool for tool in tools if EVERY not in self.without and tool.spec.name not in self.without]
+        return ToolSet(left, repair=self.repair)
 
 
 @dataclass(frozen=True, slots=True)

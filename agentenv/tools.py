@@ -55,6 +55,14 @@ class ToolSpec:
         return cls(function["name"], function.get("description", ""), function.get("parameters", {}))
 
 
+class ToolError(AgentenvError):
+    """What a tool raises to say that it could not do it, in its own words: `content` is what the model is shown."""
+
+    def __init__(self, content: str | tuple[Part, ...]) -> None:
+        super().__init__(content if isinstance(content, str) else "the tool reports an error")
+        self.content = content
+
+
 class ToolErrorKind(StrEnum):
     """Why a tool call gave no result."""
 
@@ -265,6 +273,8 @@ async def _run(tool: Tool, values: dict[str, Any]) -> tuple[Content, ToolErrorKi
             result = await made
     except BoundaryError:
         raise
+    except ToolError as problem:
+        return problem.content, ToolErrorKind.RAISED
     except TimeoutError as problem:
         if limit is not None and limit.expired():
             return f"Error: {tool.spec.name} gave no answer in {tool.timeout:g} s.", ToolErrorKind.TIMEOUT
