@@ -32,6 +32,7 @@ NAMES = (
     "sandbox_local",
     "sandbox_backends",
     "sandbox_leaks",
+    "mcp_calls",
     "core_install",
 )
 
