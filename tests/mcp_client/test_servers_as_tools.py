@@ -185,6 +185,9 @@ async def test_a_rule_that_switches_a_tool_off_holds_for_discovery_too(shop: Mod
     [
         ([], "at least one"),
         ({}, "a command or a url"),
+        ('{"command": [}', "not valid JSON"),
+        ('{"command": []}', "command"),
+        ("[]", "at least one"),
         ({"command": ["x"], "url": "http://x"}, "only one"),
         ("ftp://example.com", "no http"),
         ({"command": []}, "command"),

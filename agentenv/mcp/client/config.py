@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -191,11 +192,22 @@ def server_of(given: Server | Mapping[str, Any] | str) -> Server:
 
 
 def servers_of(given: Sequence[Server | Mapping[str, Any] | str] | Server | Mapping[str, Any] | str) -> list[Server]:
-    """One server or several, each with a name of its own. Raises `ConfigError`."""
+    """One server or several, each with a name of its own; also as JSON, as a command line has it.
+
+    Raises:
+        ConfigError: there is none, or one makes no sense.
+    """
+    if isinstance(given, str) and given.lstrip()[:1] in ("{", "["):
+        try:
+            given = json.loads(given)
+        except ValueError as problem:
+            raise ConfigError(f"the MCP servers are not valid JSON: {problem}") from None
     several = [given] if isinstance(given, str | Mapping | _Server) else list(given)
     servers = [server_of(one) for one in several]
     if not servers:
-        raise ConfigError("an environment of MCP servers needs at least one")
+        raise ConfigError(
+            'an environment of MCP servers needs at least one: servers="http://…/mcp", or {"command": ["python3", …]}'
+        )
     taken: dict[str, int] = {}
     named = []
     for server in servers:
