@@ -99,6 +99,14 @@ class SchemaReader:
         raise ArgumentsError("; ".join(_said(error) for error in self._validator.iter_errors(raw)))
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
+"""Reads JSON, and not what Python takes for it besides: NaN and the infinities."""
+
+
 def decode(text: str, *, repair: bool = False) -> tuple[object, tuple[Repair, ...]]:
     """What the text of a call's arguments says: strict JSON, or with `repair` also two ways in which models miss it.
 
@@ -109,7 +117,7 @@ def decode(text: str, *, repair: bool = False) -> tuple[object, tuple[Repair, ..
         NotJSONError: it cannot be read.
     """
     try:
-        raw = json.loads(text or "{}", parse_constant=_refuse_constant)
+        raw = _STRICT.decode(text or "{}")
     except (ValueError, RecursionError) as problem:
         found = _as_python(text) if repair else None
         if found is None:
@@ -117,7 +125,7 @@ def decode(text: str, *, repair: bool = False) -> tuple[object, tuple[Repair, ..
         return found, (Repair.PYTHON,)
     if repair and isinstance(raw, str):
         try:
-            inner = json.loads(raw, parse_constant=_refuse_constant)
+            inner = _STRICT.decode(raw)
         except (ValueError, RecursionError):
             return raw, ()
         if isinstance(inner, dict):
@@ -156,10 +164,6 @@ def _said(error: jsonschema_rs.ValidationError) -> str:
     where = ".".join(str(step) for step in error.instance_path)
     message = error.message if len(error.message) < 300 else error.message[:299] + "…"
     return f"{where}: {message}" if where else message
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
 
 
 def _explain(problem: pydantic.ValidationError) -> str:

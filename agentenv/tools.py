@@ -284,6 +284,9 @@ async def _run(tool: Tool, values: dict[str, Any]) -> tuple[Content, ToolErrorKi
     return render_result(result), None
 
 
+_ANYTHING: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(Any)
+
+
 def render_result(result: object) -> Content:
     """What a policy sees of a tool's return value: text and parts as they are, anything else as JSON."""
     if isinstance(result, str):
@@ -292,4 +295,4 @@ def render_result(result: object) -> Content:
         return (result,)
     if isinstance(result, tuple) and result and all(isinstance(part, Part) for part in result):
         return result
-    return pydantic.TypeAdapter(Any).dump_json(result, fallback=str).decode()
+    return _ANYTHING.dump_json(result, fallback=str).decode()
