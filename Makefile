@@ -6,6 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 VLLM   := .vllm
 DOCKER := .docker
+CONFORMANCE := .mcp-conformance
 # One wheel for all CPU set-ups: a looser requirement would draw in gigabytes of CUDA packages.
 TORCH  ?= torch==2.13.0
 
@@ -17,7 +18,7 @@ help:            ## what there is to do
 demo: $(VENV)/.demo  ## a language model learns to use a calculator by reinforcement (two minutes, two cores)
 	$(BIN)/agentenv train examples/calculator.toml $(ARGS)
 
-test: $(VENV)/.dev $(VLLM)/.ready $(DOCKER)/.ready  ## the whole test suite, with a real vLLM server and a real Docker engine where they can be had
+test: $(VENV)/.dev $(VLLM)/.ready $(DOCKER)/.ready $(CONFORMANCE)/.ready  ## the whole test suite, with a real vLLM server, a real Docker engine and MCP's conformance suite where they can be had
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 test-fast: $(VENV)/.dev  ## the tests that take less than ten seconds each
@@ -41,7 +42,7 @@ lock: $(VENV)/.dev   ## write the installed versions to constraints.txt (after r
 	mv constraints.new constraints.txt
 
 clean:           ## forget the virtual environments and caches
-	rm -rf $(VENV) $(VLLM) $(DOCKER) .bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) $(DOCKER) $(CONFORMANCE) .bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(VENV)/.python: scripts/make-venv
 	scripts/make-venv $(PYTHON) $(VENV)
@@ -61,3 +62,6 @@ $(VLLM)/.ready: scripts/make-vllm scripts/make-venv policies/agentenv_vllm/cpu-r
 
 $(DOCKER)/.ready: scripts/make-docker
 	-scripts/make-docker $@
+
+$(CONFORMANCE)/.ready: scripts/make-mcp-conformance scripts/make-venv
+	-scripts/make-mcp-conformance $(CONFORMANCE) $(PYTHON)

@@ -36,10 +36,12 @@ class Repair(StrEnum):
     """What was put right.
 
     `COERCED`: values of another type than the schema's that can mean only one thing, such as "3" for a number.
+    `NULL`: an optional argument that was given as null, where it should have been left out.
     `ENCODED_TWICE`: the object as a text in JSON. `PYTHON`: the object as Python would write it.
     """
 
     COERCED = "coerced"
+    NULL = "null"
     ENCODED_TWICE = "encoded_twice"
     PYTHON = "python"
 
@@ -80,7 +82,7 @@ class ModelReader:
 
 
 class SchemaReader:
-    """Arguments that a JSON schema describes, which are passed on as they are.
+    """Arguments that a JSON schema describes, which are passed on as they are; a null that means nothing is left out.
 
     Keywords that are not known are not heeded, as JSON Schema asks for. References outside of the schema are refused.
 
@@ -96,6 +98,9 @@ class SchemaReader:
             raise ArgumentsError(f"they must be an object, got {type(raw).__name__}")
         if self._validator.is_valid(raw):
             return Arguments(raw)
+        given = {name: value for name, value in raw.items() if value is not None}
+        if len(given) < len(raw) and self._validator.is_valid(given):
+            return Arguments(given, (Repair.NULL,))
         raise ArgumentsError("; ".join(_said(error) for error in self._validator.iter_errors(raw)))
 
 

@@ -169,6 +169,16 @@ async def test_a_tool_that_others_describe_gets_what_its_schema_allows() -> None
         assert says in outcome.message.text
 
 
+async def test_a_null_for_what_may_be_left_out_is_left_out_and_told() -> None:
+    properties = {"n": {"type": "integer"}, "m": {"type": "integer"}, "any": {}}
+    tools = described({"type": "object", "properties": properties, "required": ["n"]})
+    outcome = await outcome_of(tools, "echo", {"n": 1, "m": None})
+    assert (json.loads(outcome.message.text), outcome.repairs) == ({"n": 1}, (Repair.NULL,))
+    allowed = await outcome_of(tools, "echo", {"n": 1, "any": None})
+    assert (json.loads(allowed.message.text), allowed.repairs) == ({"n": 1, "any": None}, ())
+    assert (await outcome_of(tools, "echo", {"n": None})).error is ToolErrorKind.INVALID_ARGUMENTS
+
+
 @pytest.mark.parametrize(
     "schema", [{"type": "objekt"}, {"properties": {"a": {"$ref": "http://127.0.0.1:9/a.json"}}}, {"$ref": "#/nowhere"}]
 )

@@ -273,7 +273,7 @@ class Connection:
         if answerer is None:
             return types.ElicitResult(action="decline")
         try:
-            return await answerer(params)
+            return _with_defaults(params, await answerer(params))
         except BoundaryError as error:  # a server of the older era would only hear that the request has failed
             self._answer_failed = error
             raise
@@ -281,6 +281,15 @@ class Connection:
     async def _heard(self, message: object) -> None:
         if isinstance(message, types.ToolListChangedNotification):
             self.revision += 1
+
+
+def _with_defaults(question: Question, answer: types.ElicitResult) -> types.ElicitResult:
+    """An accepted form, with the defaults of the fields that were left out."""
+    if answer.action != "accept" or not isinstance(question, types.ElicitRequestFormParams):
+        return answer
+    fields: Mapping[str, Any] = question.requested_schema.get("properties", {})
+    defaults = {name: field["default"] for name, field in fields.items() if "default" in field}
+    return answer.model_copy(update={"content": {**defaults, **(answer.content or {})}})
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
