@@ -7,7 +7,6 @@ observation the model can read and correct, with a typed reason that metrics can
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import functools
 import inspect
 import time
@@ -182,7 +181,8 @@ def marked_tools(owner: object) -> tuple[Tool, ...]:
 def _bind(method: Callable[..., Any]) -> Tool:
     """The method's tool. The schema is built once per function, not once per episode."""
     function = getattr(method, "__func__", method)
-    return dataclasses.replace(_tool_of(function), function=method)
+    made = _tool_of(function)
+    return Tool(made.spec, method, made.reader, made.timeout, made.inline)
 
 
 @functools.lru_cache(maxsize=1024)

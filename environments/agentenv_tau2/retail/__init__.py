@@ -1,0 +1,1 @@
+"""The retail world: users, orders and products of a shop, and the tools of its service desk."""
