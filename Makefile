@@ -54,6 +54,7 @@ $(VENV)/.demo: $(VENV)/.python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt "$(TORCH)" --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps bfcl-eval  # its requirements are a model zoo's
 	@touch $@ $(VENV)/.demo
 
 # Without it the tests that need it skip, each with a line that says so; with CI=true they fail.
