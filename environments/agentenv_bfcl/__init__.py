@@ -1,9 +1,9 @@
 """The Berkeley Function Calling Leaderboard, version 4: single calls, and conversations that change simulated worlds.
 
-`source` finds the data of the package `bfcl-eval`, `functions` turns its function descriptions into tools. Single-turn:
-`matching` compares calls with the allowed ones, `single` is the environment. Multi-turn: `simulators` are an episode's
-worlds, `scenarios` what its ground truth does to them, `verdicts` compares the two, `multi_turn` is the environment, and
-`replay` plays ground truths and things that are none.
+`source` finds the data of the package `bfcl-eval`, `functions` turns its function descriptions into tools.
+Single-turn: `matching` compares calls with the allowed ones, `single` is the environment. Multi-turn: `simulators` are
+an episode's worlds, `bounds` keeps them from blocking the process, `calls` and `scenarios` are what a ground truth
+does to them, `verdicts` compares the two, `multi_turn` is the environment, and `replay` plays ground truths and others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SPECS = (
     EnvSpec(
         id="bfcl/multi-turn-v0",
         entry_point="agentenv_bfcl.multi_turn:MultiTurn",
-        description="BFCL v4, several turns: tools that change simulated worlds, judged by their state. Needs the data.",
+        description="BFCL v4, conversations: tools change simulated worlds, which are judged. Needs the data.",
         tags=("tools", "multi-turn", "needs-data"),
         extra="tools",
     ),
