@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import ModuleType
 from typing import Any, TypeVar, overload
 
 import docstring_parser
@@ -176,6 +177,12 @@ def marked_tools(owner: object) -> tuple[Tool, ...]:
     """The tools an object's methods declare, in the order of their definition, base classes first."""
     bound = [getattr(owner, name) for name in marked_names(owner, _MARK)]
     return tuple(_bind(method) for method in bound if hasattr(method, _MARK))
+
+
+def function_tools(module: ModuleType) -> list[Tool]:
+    """The tools that a module's own functions are, in the order of their definition."""
+    own = [value for value in vars(module).values() if hasattr(value, _MARK)]
+    return [_bind(function) for function in dict.fromkeys(own) if function.__module__ == module.__name__]
 
 
 def _bind(method: Callable[..., Any]) -> Tool:

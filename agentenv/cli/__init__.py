@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from agentenv.cli import check, describe, eval, list, new, play, replay, rescore, sandbox, serve, train
+from agentenv.cli import check, describe, eval, list, mcp, new, play, replay, rescore, sandbox, serve, train
 from agentenv.cli.common import INTERRUPTED, Invocation, complain, explain_error, take_settings
 
 _HELP = """Environments, rollouts and reinforcement learning for language-model agents.
@@ -26,7 +26,7 @@ def build() -> typer.Typer:
     """The application with all its commands."""
     app = typer.Typer(name="agentenv", no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
     app.callback(help=_HELP)(_options)
-    for module in (list, describe, new, check, play, eval, train, replay, rescore, serve, sandbox):
+    for module in (list, describe, new, check, play, eval, train, replay, rescore, serve, mcp, sandbox):
         module.add_to(app)
     return app
 
