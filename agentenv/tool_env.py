@@ -38,7 +38,7 @@ class ToolEnv(ChatEnv):
         ConfigError: rules that make no sense.
     """
 
-    def __init__(self, tool_rules: ToolRules | Mapping[str, Any] | None = None) -> None:
+    def __init__(self, tool_rules: ToolRules | Mapping[str, Any] | str | None = None) -> None:
         super().__init__()
         self.tool_rules = ToolRules.of(tool_rules)
         self.tool_use = ToolUse()

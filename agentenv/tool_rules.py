@@ -52,8 +52,8 @@ class ToolRules(pydantic.BaseModel):
     max_error_rate: float | None = pydantic.Field(None, gt=0.0, lt=1.0)
 
     @classmethod
-    def of(cls, given: ToolRules | Mapping[str, Any] | None) -> ToolRules:
-        """Rules as an environment's argument.
+    def of(cls, given: ToolRules | Mapping[str, Any] | str | None) -> ToolRules:
+        """Rules as an environment's argument; also as JSON, as a command line has it.
 
         Raises:
             ConfigError: there is no such rule, or its value makes no sense.
@@ -61,7 +61,7 @@ class ToolRules(pydantic.BaseModel):
         if isinstance(given, ToolRules):
             return given
         try:
-            return cls.model_validate(given or {})
+            return cls.model_validate_json(given) if isinstance(given, str) else cls.model_validate(given or {})
         except pydantic.ValidationError as problem:
             first = problem.errors(include_url=False)[0]
             where = ".".join(str(step) for step in first["loc"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json as json_
+import os
+import sys
+from collections.abc import Coroutine
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -72,26 +74,34 @@ def serve(
                 "agentenv mcp serve tools FILE.py … takes files or modules, and no options of environments"
             )
         functions = server.FunctionTools(server.tools_of_file(sources))
-        asyncio.run(_serve("agentenv tools", functions, transport, config, json=json))
+        asyncio.run(_to_the_end(_serve("agentenv tools", functions, transport, config, json=json)))
         return
     if sources:
         raise ConfigError(f"one environment is served at a time; what is {sources[0]!r}?")
     spec = find_environment(what, settings["env"])
     episodes = server.Episodes(spec, server.EpisodesConfig(most=max_episodes, lease=lease))
     show_warnings()
-    asyncio.run(_play(episodes, transport, config, score=score, json=json))
+    asyncio.run(_to_the_end(_play(episodes, transport, config, score=score, json=json)))
 
 
-async def _play(episodes: Any, transport: Transport, config: HTTPConfig, *, score: bool, json: bool) -> None:
+async def _to_the_end(serving: Coroutine[Any, Any, bool]) -> None:
+    """Serves, and ends the process at once where its standard input is still read: that thread cannot be woken."""
+    if await serving:
+        sys.stdout.flush()
+        os._exit(0)
+
+
+async def _play(episodes: Any, transport: Transport, config: HTTPConfig, *, score: bool, json: bool) -> bool:
     from agentenv.mcp.server import EnvironmentTools
 
     async with episodes:
         offered = EnvironmentTools(episodes, score=score, implicit=transport is Transport.STDIO)
         await offered.open()
-        await _serve(episodes.spec.id, offered, transport, config, json=json)
+        return await _serve(episodes.spec.id, offered, transport, config, json=json)
 
 
-async def _serve(name: str, offered: Offered, transport: Transport, config: HTTPConfig, *, json: bool) -> None:
+async def _serve(name: str, offered: Offered, transport: Transport, config: HTTPConfig, *, json: bool) -> bool:
+    """Serves until the client leaves or somebody wants it to end; whether standard input is still read."""
     from agentenv.errors import ConfigError
     from agentenv.mcp.server import over_http, over_stdio, server_of
 
@@ -100,11 +110,11 @@ async def _serve(name: str, offered: Offered, transport: Transport, config: HTTP
         serving = asyncio.create_task(over_stdio(made))
         stopping = asyncio.create_task(told_to_stop())
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-        for task in (serving, stopping):
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
-        return
+        stopping.cancel()
+        if not serving.done():
+            return True
+        await serving
+        return False
     try:
         async with over_http(made, config) as url:
             if json:
@@ -115,6 +125,7 @@ async def _serve(name: str, offered: Offered, transport: Transport, config: HTTP
                 err().print(f"[bold]{name}[/bold] at {url}")
                 err().print(f"[dim]tools: {', '.join(tool.name for tool in offered.listed())}; Ctrl-C ends it[/dim]")
             await told_to_stop()
+            return False
     except OSError as error:
         raise ConfigError(f"{config.host}:{config.port} cannot be listened on: {error.strerror or error}") from error
 

@@ -13,6 +13,7 @@ from agentenv.messages import ToolCall, assistant
 from agentenv.rewards import Reward, reward
 from agentenv.tasks import Task
 from agentenv.tool_env import ToolEnv
+from agentenv.tool_rules import ToolRules
 from agentenv.tools import tool
 
 
@@ -80,6 +81,12 @@ async def test_a_tool_that_is_switched_off_is_neither_offered_nor_called() -> No
     assert [spec.name for spec in result.observation.tools] == ["look"]
     assert result.info["tools"][0]["error"] == "unknown_tool"
     assert env.number == 0
+
+
+def test_rules_may_be_json_as_a_command_line_has_them() -> None:
+    assert Counter(tool_rules='{"without": ["add"], "cost": 0.5}').tool_rules == ToolRules(without=["add"], cost=0.5)
+    with pytest.raises(ConfigError, match="tool_rules"):
+        Counter(tool_rules="{")
 
 
 async def test_all_tools_can_be_switched_off() -> None:

@@ -127,7 +127,8 @@ async def over_http(server: Server[Any], config: HTTPConfig) -> AsyncIterator[st
         app = _Guarded(app, config.api_key)
     logging.getLogger("mcp").setLevel(logging.WARNING)
     listening = _listen(config.host, config.port)
-    serving = _Quiet(uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=2))
+    # h11, for httptools leaves the blanks around a header's value, which RFC 9110 says are no part of it.
+    serving = _Quiet(uvicorn.Config(app, http="h11", log_level="error", lifespan="on", timeout_graceful_shutdown=2))
     task = asyncio.create_task(serving.serve(sockets=[listening]), name="agentenv-mcp-http")
     try:
         while not serving.started:
