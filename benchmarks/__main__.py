@@ -33,6 +33,7 @@ NAMES = (
     "sandbox_backends",
     "sandbox_leaks",
     "mcp_calls",
+    "bfcl_replay",
     "core_install",
 )
 
