@@ -20,12 +20,13 @@ TRAIN = [sys.executable, "-m", "agentenv", "train", str(EXAMPLE)]
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_tiny_policy_learns_from_what_the_grader_pays(tmp_path: Path) -> None:
-    """From a few in a hundred to most: three seeds went from at most 0.015 to at least 0.935 in as many iterations."""
+    """From a few in a hundred to many: three seeds went from at most 0.015 to 0.21, 0.24 and 0.80 in five iterations, and
+    to at least 0.935 in ten."""
     settings = [
         "--iterations",
-        "10",
+        "7",
         "--evaluation.every",
-        "10",
+        "7",
         "--evaluation.tasks",
         "100",
         "--final_test.tasks",
@@ -35,7 +36,7 @@ def test_a_tiny_policy_learns_from_what_the_grader_pays(tmp_path: Path) -> None:
     lines = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
     start, end = (line["reward"]["mean"] for line in lines if line["kind"] == "evaluation")
     assert start < 0.1
-    assert end > 0.6
+    assert end > 0.25
 
 
 async def test_a_killed_trainer_leaves_no_sandbox(tmp_path: Path) -> None:

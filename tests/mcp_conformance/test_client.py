@@ -14,9 +14,7 @@ ROOT = Path(__file__).parents[2]
 OLDEST, OLDER, NEWEST = "2025-06-18", "2025-11-25", "2026-07-28"
 SCENARIOS = [
     ("initialize", OLDEST),
-    ("initialize", OLDER),
     ("tools_call", OLDEST),
-    ("tools_call", OLDER),
     ("tools_call", NEWEST),
     ("elicitation-sep1034-client-defaults", OLDER),
     ("sse-retry", OLDER),
@@ -26,7 +24,6 @@ SCENARIOS = [
     ("http-custom-headers", NEWEST),
     ("http-invalid-tool-headers", NEWEST),
     ("json-schema-ref-no-deref", NEWEST),
-    ("json-schema-2020-12-preservation", OLDER),
     ("json-schema-2020-12-preservation", NEWEST),
 ]
 

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import secrets
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
@@ -22,6 +22,7 @@ from agentenv.registry import EnvSpec
 from agentenv.resources import Resources
 from agentenv.rewards import Reward, as_reward
 from agentenv.tasks import Task
+from agentenv.threads import THREADS
 from agentenv.tools import ToolError
 
 T = TypeVar("T")
@@ -116,7 +117,7 @@ class Episodes:
         with self._resources.active(), boundary(Boundary.ENVIRONMENT, where):
             env = self.spec.make()
             try:
-                found = _task(env, task, split, seed)
+                found = await THREADS.run(lambda: _task(env, task, split, seed))
                 opening, _ = await self._in_time(env.reset(task=found, seed=seed), where)
             except BaseException:
                 await env.close()
@@ -181,8 +182,8 @@ class Episodes:
                 await self.close(played.handle)
 
 
-_LOOKED_AT = 100_000
-"""Tasks among which one is looked for by its id: a source may be endless."""
+_LOOKED_AT = 2048
+"""Tasks of an endless source among which one is looked for by its id: twice as many as seeds draw from."""
 
 
 def _task(env: Env, id: str | None, split: str, seed: int) -> Task:
@@ -190,13 +191,9 @@ def _task(env: Env, id: str | None, split: str, seed: int) -> Task:
     if id is None:
         return next(iter(tasks.shuffle(seed)))
     known: list[str] = []
-    for task in _first(iter(tasks)):
+    for task in itertools.islice(tasks, _LOOKED_AT if tasks.size is None else None):
         if task.id == id:
             return task
         known.append(task.id)
     hint = nearest(id, known[:1000]) or f" It begins with {', '.join(known[:3])}."
     raise ToolError(f"Error: the split {split!r} has no task {id!r}.{hint}")
-
-
-def _first(tasks: Iterator[Task]) -> Iterator[Task]:
-    return itertools.islice(tasks, _LOOKED_AT)
