@@ -20,8 +20,8 @@ TRAIN = [sys.executable, "-m", "agentenv", "train", str(EXAMPLE)]
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_tiny_policy_learns_from_what_the_grader_pays(tmp_path: Path) -> None:
-    """From a few in a hundred to many: three seeds went from at most 0.015 to 0.21, 0.24 and 0.80 in five iterations, and
-    to at least 0.935 in ten."""
+    """From a few in a hundred to many: three seeds went from at most 0.015 to 0.21, 0.24 and 0.80 in five iterations,
+    and to at least 0.935 in ten."""
     settings = [
         "--iterations",
         "7",
