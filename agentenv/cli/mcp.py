@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json as json_
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,7 +18,8 @@ from agentenv.cli.common import err, find_environment, out, settings_of, show_wa
 from agentenv.cli.serving import told_to_stop
 
 if TYPE_CHECKING:
-    from agentenv.mcp.server import HTTPConfig, Offered
+    from agentenv.mcp.server import Episodes, HTTPConfig, Offered
+    from agentenv.rollout import Journal
 
 TOOLS = "tools"
 
@@ -52,6 +55,7 @@ def serve(
     score: bool = typer.Option(False, "--score", help="Offer a tool that says what an episode has earned."),
     max_episodes: int = typer.Option(256, min=1, help="Open at a time; one more is refused."),
     lease: float = typer.Option(600.0, min=0.1, help="Seconds after which an episode nobody plays is closed."),
+    out_folder: Path | None = typer.Option(None, "--out", help="A folder for a journal of all episodes."),
     json: bool = typer.Option(False, "--json", help="With http: one line of JSON on standard output once it listens."),
 ) -> None:
     """Serve an environment, or plain functions, to any MCP client, until Ctrl-C.
@@ -69,34 +73,60 @@ def serve(
     settings = settings_of(context, env="arguments of the environment")
     config = _config(host=host, port=port, api_key=api_key)
     if what == TOOLS:
-        if not sources or settings["env"] or score:
+        if not sources or settings["env"] or score or out_folder:
             raise ConfigError(
                 "agentenv mcp serve tools FILE.py … takes files or modules, and no options of environments"
             )
-        functions = server.FunctionTools(server.tools_of_file(sources))
+        with _quiet():
+            functions = server.FunctionTools(server.tools_of_file(sources))
         asyncio.run(_to_the_end(_serve("agentenv tools", functions, transport, config, json=json)))
         return
     if sources:
         raise ConfigError(f"one environment is served at a time; what is {sources[0]!r}?")
-    spec = find_environment(what, settings["env"])
-    episodes = server.Episodes(spec, server.EpisodesConfig(most=max_episodes, lease=lease))
+    with _quiet():
+        spec = find_environment(what, settings["env"])
     show_warnings()
-    asyncio.run(_to_the_end(_play(episodes, transport, config, score=score, json=json)))
+    with _journal(out_folder) as journal:
+        episodes = server.Episodes(spec, server.EpisodesConfig(most=max_episodes, lease=lease), journal)
+        asyncio.run(_to_the_end(_play(episodes, transport, config, score=score, json=json), journal))
 
 
-async def _to_the_end(serving: Coroutine[Any, Any, bool]) -> None:
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps standard output free for the protocol, or for the line of JSON, while other people's code is imported."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+@contextlib.contextmanager
+def _journal(folder: Path | None) -> Iterator[Journal | None]:
+    from agentenv.evaluate.protocol import JOURNAL
+    from agentenv.rollout import Journal
+
+    if folder is None:
+        yield None
+        return
+    with Journal.open(folder / JOURNAL) as journal:
+        yield journal
+
+
+async def _to_the_end(serving: Coroutine[Any, Any, bool], journal: Journal | None = None) -> None:
     """Serves, and ends the process at once where its standard input is still read: that thread cannot be woken."""
     if await serving:
+        if journal is not None:
+            journal.close()
         sys.stdout.flush()
         os._exit(0)
 
 
-async def _play(episodes: Any, transport: Transport, config: HTTPConfig, *, score: bool, json: bool) -> bool:
+async def _play(episodes: Episodes, transport: Transport, config: HTTPConfig, *, score: bool, json: bool) -> bool:
     from agentenv.mcp.server import EnvironmentTools
 
-    async with episodes:
-        offered = EnvironmentTools(episodes, score=score, implicit=transport is Transport.STDIO)
-        await offered.open()
+    async with contextlib.AsyncExitStack() as stack:
+        with _quiet():
+            await stack.enter_async_context(episodes)
+            offered = EnvironmentTools(episodes, score=score, implicit=transport is Transport.STDIO)
+            await offered.open()
         return await _serve(episodes.spec.id, offered, transport, config, json=json)
 
 

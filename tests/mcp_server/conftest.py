@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import AsyncIterator
@@ -60,4 +59,4 @@ async def solved(client: Client, *, seed: int, implicit: bool = False) -> dict[s
     ending = text_of(await client.call_tool("answer", {**handle, "text": value}))
     assert "The episode is over" in ending
     scored: dict[str, Any] = (await client.call_tool("score", handle)).structured_content
-    return json.loads(json.dumps(scored))
+    return scored

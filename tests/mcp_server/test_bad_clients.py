@@ -123,15 +123,15 @@ async def test_one_episode_that_fails_is_not_scored_and_others_go_on(tmp_path: P
         assert set(names) == {"start_episode", "answer", "score", "end_episode", "tool_answer", "crash"}
         assert set(names["tool_answer"].input_schema["properties"]) == {"episode", "episode_handle"}
         one, other = [(await offered.call("start_episode", {})).structured_content["episode"] for _ in range(2)]
-        failed = await offered.call("crash", {"episode_handle": one})
+        failed = await offered.call("crash", {"episode": one})
         assert failed.is_error
         assert "sandbox_error" in text_of(failed)
         assert "burnt down" in text_of(failed)
-        assert "no such episode" in text_of(await offered.call("score", {"episode_handle": one}))
+        assert "no such episode" in text_of(await offered.call("score", {"episode": one}))
         huge = await offered.call("tool_answer", {"episode_handle": other, "episode": "1000000"})
         assert len(text_of(huge)) == 1_000_000
-        await offered.call("answer", {"episode_handle": other, "text": "done"})
-        scored = await offered.call("score", {"episode_handle": other})
+        await offered.call("answer", {"episode": other, "text": "done"})
+        scored = await offered.call("score", {"episode": other})
         assert scored.structured_content["reward"] is None
         assert "not scored" in text_of(scored)
 
@@ -248,6 +248,7 @@ async def test_ctrl_c_ends_the_command_and_only_the_protocol_is_on_standard_outp
     process.stdin.write(json.dumps(asked).encode() + b"\n")
     async with asyncio.timeout(60):
         answer = types.jsonrpc_message_adapter.validate_json(await process.stdout.readline(), by_name=False)
+        assert isinstance(answer, types.JSONRPCResponse)
         assert answer.id == 1
         process.send_signal(signal.SIGINT)
         assert await process.wait() == 0

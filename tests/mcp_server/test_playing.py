@@ -73,7 +73,7 @@ async def test_fifty_clients_at_once_each_play_their_own_episode(served: Served)
             return reward
 
     assert await asyncio.gather(*(play(seed) for seed in range(50))) == [1.0] * 50
-    assert served.episodes.count == 50
+    assert served.episodes.count == 0
 
 
 async def test_the_same_seed_is_the_same_task_and_a_task_may_be_named(served: Served) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,13 +12,15 @@ import mcp_types as types
 from agentenv.env import Observation, StepResult
 from agentenv.errors import AgentenvError, BoundaryError
 from agentenv.mcp.server.content import blocks, told
-from agentenv.mcp.server.episodes import Episodes, Played
+from agentenv.mcp.server.episodes import Episodes
+from agentenv.mcp.server.played import Played
 from agentenv.messages import ToolCall, assistant
 from agentenv.outcome import classify
 from agentenv.tools import Content, ToolError, ToolSpec
 
 START, ANSWER, SCORE, END = "start_episode", "answer", "score", "end_episode"
-_OWN = frozenset({START, ANSWER, SCORE, END})
+_OURS = re.compile(rf"(tool_)*({START}|{ANSWER}|{SCORE}|{END})")
+"""Names that are ours, and what an environment's tools of such names become: no two become the same."""
 _HANDLE = "What start_episode returned as `episode`."
 
 
@@ -34,7 +37,6 @@ class EnvironmentTools:
     def __init__(self, episodes: Episodes, *, score: bool = False, implicit: bool = False) -> None:
         self._episodes, self._score, self._implicit = episodes, score, implicit
         self._tools: dict[str, ToolSpec] = {}
-        self._argument = "episode"
         self._current: Played | None = None
         self.revision = 0
 
@@ -53,11 +55,9 @@ class EnvironmentTools:
             AgentenvError: the environment cannot be played.
         """
         try:
-            probe = await self._episodes.begin()
+            self._learn(await self._episodes.look())
         except ToolError as error:
-            raise AgentenvError(str(error.content)) from error
-        await self._episodes.close(probe.handle)
-        self._learn(probe.opening)
+            raise AgentenvError(f"{self._episodes.spec.id}: {error.content}") from error
 
     def listed(self) -> list[types.Tool]:
         """All tools that are known."""
@@ -68,8 +68,9 @@ class EnvironmentTools:
         try:
             if name == START:
                 return await self._begin(**_known(arguments, "task", "split", "seed"))
-            played = self._played(arguments)
-            rest = {key: value for key, value in arguments.items() if key != self._argument}
+            argument = self._handle_of(name)
+            played = self._played(arguments, argument)
+            rest = {key: value for key, value in arguments.items() if key != argument}
             if name == ANSWER:
                 return await self._answer(played, _text(rest))
             if name == END:
@@ -103,7 +104,7 @@ class EnvironmentTools:
     async def _call(self, played: Played, name: str, arguments: Mapping[str, Any]) -> types.CallToolResult:
         if name not in self._tools:
             raise ToolError(f"Error: there is no tool {name!r}.")
-        call = ToolCall(f"call_{played.turns}", self._tools[name].name, json.dumps(arguments))
+        call = ToolCall(f"call_{len(played.turns)}", self._tools[name].name, json.dumps(arguments))
         result = await self._episodes.step(played, assistant(None, call))
         self._learn(result.observation)
         content: list[types.ContentBlock] = []
@@ -127,12 +128,19 @@ class EnvironmentTools:
             said += f" {_earned(played)}"
         return [types.TextContent(text=said)]
 
-    def _played(self, arguments: Mapping[str, Any]) -> Played:
-        handle = arguments.get(self._argument)
+    def _handle_of(self, name: str) -> str:
+        """Which argument of a tool is the handle: another one where the tool has an `episode` of its own."""
+        spec = self._tools.get(name)
+        return (
+            "episode_handle" if spec is not None and "episode" in spec.parameters.get("properties", {}) else "episode"
+        )
+
+    def _played(self, arguments: Mapping[str, Any], argument: str) -> Played:
+        handle = arguments.get(argument)
         if handle is None and self._implicit and self._current is not None:
             handle = self._current.handle
         if not isinstance(handle, str):
-            raise ToolError(f"Error: a call needs {self._argument!r}, the handle that {START} returns.")
+            raise ToolError(f"Error: a call needs {argument!r}, the handle that {START} returns.")
         return self._episodes.find(handle)
 
     def _learn(self, observation: Observation) -> None:
@@ -142,23 +150,23 @@ class EnvironmentTools:
             if self._tools.get(name) != spec:
                 self._tools[name] = spec
                 self.revision += 1
-        if any("episode" in spec.parameters.get("properties", {}) for spec in observation.tools):
-            self._argument = "episode_handle"
 
     def _name_of(self, name: str) -> str:
-        return f"tool_{name}" if name in _OWN else name
+        return f"tool_{name}" if _OURS.fullmatch(name) else name
 
     def _shown(self, name: str, spec: ToolSpec) -> types.Tool:
         return types.Tool(
-            name=name, description=spec.description, input_schema=self._with_handle(dict(spec.parameters))
+            name=name,
+            description=spec.description,
+            input_schema=self._with_handle(dict(spec.parameters), self._handle_of(name)),
         )
 
-    def _with_handle(self, schema: dict[str, Any]) -> dict[str, Any]:
+    def _with_handle(self, schema: dict[str, Any], argument: str = "episode") -> dict[str, Any]:
         handle = {"type": "string", "description": _HANDLE}
         schema["type"] = "object"
-        schema["properties"] = {**schema.get("properties", {}), self._argument: handle}
+        schema["properties"] = {**schema.get("properties", {}), argument: handle}
         if not self._implicit:
-            schema["required"] = [*schema.get("required", []), self._argument]
+            schema["required"] = [*schema.get("required", []), argument]
         return schema
 
     def _own(self) -> list[types.Tool]:
@@ -225,7 +233,7 @@ def _scored(played: Played) -> types.CallToolResult:
             "components": components,
             "terminated": played.terminated,
             "truncated": played.truncated,
-            "turns": played.turns,
+            "turns": len(played.turns),
         },
     )
 

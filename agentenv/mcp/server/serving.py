@@ -7,16 +7,19 @@ import contextlib
 import hmac
 import logging
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import mcp_types as types
 import pydantic
 import uvicorn
+from mcp import MCPError
 from mcp.server import ServerRequestContext
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.stdio import stdio_server
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
+from mcp.server.transport_security import TransportSecuritySettings
 
 import agentenv
 from agentenv.addresses import is_loopback, url_of
@@ -71,8 +74,10 @@ def server_of(name: str, offered: Offered) -> Server[Any]:
     tell = _Teller(offered, changes)
 
     async def list_tools(
-        _: ServerRequestContext[Any], __: types.PaginatedRequestParams | None
+        _: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
+        if params is not None and params.cursor is not None:
+            raise MCPError(types.INVALID_PARAMS, "there is one page of tools, so no cursor leads to another")
         return types.ListToolsResult(tools=offered.listed(), ttl_ms=0)
 
     async def call_tool(
@@ -110,7 +115,9 @@ class _Teller:
 async def over_stdio(server: Server[Any]) -> None:
     """Serves one client over this process's standard streams, until it closes them."""
     async with stdio_server() as (read, write):
-        await server.run(read, write, server.create_initialization_options(_CHANGES))
+        # The SDK leads file descriptor 1 elsewhere meanwhile; what is printed would stay in Python's buffer until then.
+        with contextlib.redirect_stdout(sys.stderr):
+            await server.run(read, write, server.create_initialization_options(_CHANGES))
 
 
 @contextlib.asynccontextmanager
@@ -121,7 +128,7 @@ async def over_http(server: Server[Any], config: HTTPConfig) -> AsyncIterator[st
         OSError: the address cannot be listened on.
     """
     app: Any = server.streamable_http_app(
-        streamable_http_path=PATH, host=config.host, max_request_body_size=config.max_body
+        streamable_http_path=PATH, transport_security=_known_as(config.host), max_request_body_size=config.max_body
     )
     if config.api_key:
         app = _Guarded(app, config.api_key)
@@ -141,6 +148,16 @@ async def over_http(server: Server[Any], config: HTTPConfig) -> AsyncIterator[st
         serving.should_exit = True
         await asyncio.wait([task])
         listening.close()
+
+
+def _known_as(host: str) -> TransportSecuritySettings:
+    """Who may ask. On this machine alone, pages of others may not, nor may names of others that lead to it."""
+    if not is_loopback(host):
+        return TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    names = {"127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host}
+    return TransportSecuritySettings(
+        allowed_hosts=[*names, *(f"{name}:*" for name in names)], allowed_origins=[f"http://{name}:*" for name in names]
+    )
 
 
 class _Quiet(uvicorn.Server):
