@@ -78,7 +78,7 @@ async def test_a_page_is_found_by_its_words_read_by_its_number_and_says_the_pric
     said = [step.observation.messages[0].text for step in played.steps]
     assert said == [
         f"P{page.number} lamp\nW{other.number} lamp",
-        f"lamp {page.value}",
+        f'{{"price": "{page.value}"}}',
         "17",
     ]
 
@@ -158,7 +158,7 @@ async def test_a_page_that_no_search_has_listed_cannot_be_read() -> None:
     played = await play(env, [read(page.id), search("lamp"), read(page.id)], TASK)
     first, _, last = (step.observation.messages[0].text for step in played.steps)
     assert first == f"Error: no search has listed a page {page.id}."
-    assert last == f"lamp {page.value}"
+    assert last == f'{{"price": "{page.value}"}}'
     assert played.last.info["metrics"]["tool_errors"] == 1
 
 

@@ -35,8 +35,8 @@ class Carelessness:
         guesses: it leaves the calculation out and answers with what the page says.
     """
 
-    prices: float = 0.7
-    adds: float = 0.7
+    prices: float = 0.6
+    adds: float = 0.6
     searches_again: float = 0.5
     reads_both: float = 0.5
     recalculates: float = 0.5

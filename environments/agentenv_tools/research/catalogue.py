@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,7 +43,7 @@ class Page:
 
     >>> page = Page(17, "lamp", Fact.PRICE, 34)
     >>> page.id, page.listing, page.text
-    ('P17', 'P17 lamp', 'lamp 34')
+    ('P17', 'P17 lamp', '{"price": "34"}')
     """
 
     number: int
@@ -68,7 +69,7 @@ class Page:
     @property
     def text(self) -> str:
         """What a reader sees."""
-        return f"{self.item} {self.value}"
+        return json.dumps({self.fact.value: str(self.value)})
 
 
 @dataclass(frozen=True, slots=True)

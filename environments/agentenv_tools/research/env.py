@@ -188,7 +188,7 @@ class Research(ToolEnv):
         return assistant(None, ToolCall(f"call_{self.conversation.turns}", name, json.dumps(arguments)))
 
     def state_key(self) -> Hashable:
-        return self.task.id, self._desk
+        return self.task.id, self.seed, self._desk
 
     def snapshot(self) -> Snapshot:
         return Snapshot(self.task, self.seed, self._catalogue, self._desk, self.tool_use, self.conversation)
