@@ -7,6 +7,8 @@ from typing import Any, Generic, Self, TypeVar
 
 import pydantic
 
+from agentenv.errors import UnsupportedError
+
 
 class Record(pydantic.BaseModel):
     """A row of a table: frozen, so that worlds can share it. Attributes that are `None` are not written out."""
@@ -46,7 +48,7 @@ class Table(MutableMapping[str, R], Generic[R]):
         self._own[id] = record
 
     def __delitem__(self, id: str) -> None:
-        raise NotImplementedError("no tool removes a record")
+        raise UnsupportedError("no tool removes a record")
 
     def __iter__(self) -> Iterator[str]:
         yield from self._shared
