@@ -130,9 +130,10 @@ class Checkpoints:
         state: dict[str, Any] | None,
         weights: Mapping[str, torch.Tensor] | None = None,
     ) -> Path:
-        final, partial = self._folder / name, self._folder / f".{name}.partial"
+        final, partial, old = self._folder / name, self._folder / f".{name}.partial", self._folder / f".{name}.old"
         try:
-            shutil.rmtree(partial, ignore_errors=True)
+            for left_by_one_killed in (partial, old):
+                shutil.rmtree(left_by_one_killed, ignore_errors=True)
             partial.mkdir(parents=True)
             model.save_pretrained(partial, state_dict=None if weights is None else dict(weights))
             for path in self._model_folder.iterdir():
@@ -141,8 +142,10 @@ class Checkpoints:
             if state is not None:
                 torch.save(state, partial / TRAINER_FILE)
             _flush(partial)
-            shutil.rmtree(final, ignore_errors=True)
+            if final.exists():
+                final.rename(old)  # removing it in place would leave half of it to whoever is killed meanwhile
             partial.rename(final)
+            shutil.rmtree(old, ignore_errors=True)
         except (OSError, RuntimeError, SafetensorError) as error:  # a full disk comes as any of the three
             shutil.rmtree(partial, ignore_errors=True)
             raise CheckpointError(f"{final} cannot be written ({error}); earlier checkpoints are untouched") from error

@@ -93,7 +93,6 @@ class _Run:
         self._writing = asyncio.Lock()
         self._evaluations = Evaluations(setting, self._checkpoints, self._metrics, self._writing, progress)
         self._clock, self._seconds = _Stopwatch(), started.metrics.seconds()
-        self._saved: Path | None = None
         self._stopped: str | None = None
 
     async def finish(self) -> TrainResult:
@@ -105,8 +104,8 @@ class _Run:
         if not self._over:
             async with asyncio.TaskGroup() as tasks:
                 await self._train(tasks)
-            await self._account()
-        last = self._saved or await self._save()
+            await self._account()  # before the checkpoint, since whoever goes on from the last one has nothing to count
+        last = await self._save()
         best_iteration = self._evaluations.best_iteration
         folder = self._checkpoints.best(best_iteration)
         best_folder = folder if folder.is_dir() else last
@@ -174,9 +173,9 @@ class _Run:
         self._metrics.append("iteration", as_values(metrics))
         self._setting.tell(IterationFinished(metrics))
         await self._evaluate(tasks, wait=self._over or not self._overlaps)
-        if self._over or iteration % self._config.checkpoint_every == 0:
-            await self._save()
+        if not self._over and iteration % self._config.checkpoint_every == 0:
             await self._account()
+            await self._save()
         self._rollouts.publish(iteration)
 
     async def _learn(self, batch: Batch, iteration: int) -> Learned:
@@ -230,7 +229,6 @@ class _Run:
             folder: Path = await THREADS.run(
                 lambda: self._checkpoints.save(learner.weights, learner.state_dict(), progress)
             )
-        self._saved = folder
         self._setting.tell(CheckpointSaved(progress.iteration, folder))
         return folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,26 @@ def test_a_failing_save_leaves_the_earlier_checkpoint_and_no_debris(
     found = checkpoints.latest()
     assert found is not None
     assert found.progress.iteration == 1
+
+
+def test_whoever_is_killed_while_one_is_replaced_leaves_no_half_of_it(
+    checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old one goes as a whole: nothing is removed file by file under the name that a run goes on from."""
+    checkpoints.save(tiny_model(), {}, Progress(1))
+    checkpoints.save(tiny_model(), {}, Progress(2))
+    seen: list[list[str]] = []
+    remove = shutil.rmtree
+
+    def watching(path: Path, **keywords: Any) -> None:
+        seen.append(names(tmp_path))
+        assert path.name.startswith(".")
+        remove(path, **keywords)
+
+    monkeypatch.setattr(shutil, "rmtree", watching)
+    checkpoints.save(tiny_model(), {}, Progress(2))
+    assert seen[-1] == [".iteration-000002.old", "iteration-000001", "iteration-000002"]
+    assert names(tmp_path) == ["iteration-000001", "iteration-000002"]
 
 
 def test_a_disk_that_fills_during_a_save_leaves_the_earlier_checkpoint(

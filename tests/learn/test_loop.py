@@ -99,6 +99,7 @@ MOMENTS: dict[str, Callable[[TrainEvent], bool]] = {
         lambda event: isinstance(event, Evaluated) and event.iteration == 2
     ),
     "right after a checkpoint": lambda event: isinstance(event, CheckpointSaved) and event.iteration == 2,
+    "right after the last checkpoint": lambda event: isinstance(event, CheckpointSaved) and event.iteration == 4,
 }
 
 
@@ -126,6 +127,8 @@ async def test_a_run_killed_at_any_moment_goes_on_as_if_it_had_not_been(
         with Journal.open(tmp_path / name / "journal.sqlite", create=False) as journal:
             keys = [episode.key for episode in journal.episodes(Status.OK)]
             assert len(keys) == len(set(keys)) == 48
+        accounts = json.loads((tmp_path / name / "accounting.json").read_text())
+        assert (accounts["iteration"], accounts["summary"]["trained"]["episodes"]) == (4, 48)
     lines = {name: MetricsFile(tmp_path / name / "metrics.jsonl").read() for name in ("whole", "broken")}
     assert [_comparable(line) for line in lines["broken"]] == [_comparable(line) for line in lines["whole"]]
 
