@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import pydantic
 
@@ -45,7 +45,7 @@ class ToolRules(pydantic.BaseModel):
     without: tuple[str, ...] = ()
     repair: bool = False
     cost: float = pydantic.Field(0.0, ge=0.0, allow_inf_nan=False)
-    costs: Mapping[str, float] = {}
+    costs: Mapping[str, Annotated[float, pydantic.Field(ge=0.0, allow_inf_nan=False)]] = {}
     budget: float | None = pydantic.Field(None, gt=0.0)
     max_invalid_calls: int | None = pydantic.Field(None, ge=1)
     max_repeated_calls: int | None = pydantic.Field(None, ge=1)

@@ -108,7 +108,18 @@ async def test_a_rule_for_a_tool_that_is_not_there_is_a_mistake(rules: dict[str,
         await opened(**rules)
 
 
-@pytest.mark.parametrize("rules", [{"cost": -1}, {"budget": 0}, {"max_error_rate": 1.5}, {"costt": 1}, {"cost": "x"}])
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"cost": -1},
+        {"costs": {"add": -1}},
+        {"costs": {"add": float("nan")}},
+        {"budget": 0},
+        {"max_error_rate": 1.5},
+        {"costt": 1},
+        {"cost": "x"},
+    ],
+)
 def test_rules_that_make_no_sense_are_refused_when_they_are_given(rules: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"tool_rules: {next(iter(rules))}"):
         Counter(tool_rules=rules)
