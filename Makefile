@@ -10,7 +10,7 @@ CONFORMANCE := .mcp-conformance
 # One wheel for all CPU set-ups: a looser requirement would draw in gigabytes of CUDA packages.
 TORCH  ?= torch==2.13.0
 
-.PHONY: help demo test test-fast check format bench lock clean
+.PHONY: help demo setup test test-fast check format bench lock clean
 
 help:            ## what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,7 +18,10 @@ help:            ## what there is to do
 demo: $(VENV)/.demo  ## a language model learns to use a calculator by reinforcement (two minutes, two cores)
 	$(BIN)/agentenv train examples/calculator.toml $(ARGS)
 
-test: $(VENV)/.dev $(VLLM)/.ready $(DOCKER)/.ready $(CONFORMANCE)/.ready  ## the whole test suite, with a real vLLM server, a real Docker engine and MCP's conformance suite where they can be had
+setup:           ## everything the tests need, made side by side
+	@$(MAKE) --no-print-directory --jobs=5 $(VENV)/.dev $(VLLM)/.ready $(DOCKER)/.ready $(CONFORMANCE)/.ready
+
+test: setup      ## the whole test suite, with a real vLLM server, a real Docker engine and MCP's conformance suite where they can be had
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 test-fast: $(VENV)/.dev  ## the tests that take less than ten seconds each
