@@ -59,12 +59,15 @@ def err() -> Console:
 
 
 def program() -> str:
-    """How the user can call this program again: `agentenv`, or its path where that is not on the search path."""
+    """How the user can call this program again: `agentenv`, or as it was called where that is not on the search path."""
     import os
     import shutil
 
     called = sys.argv[0]
-    return "agentenv" if shutil.which("agentenv") or not os.path.isfile(called) else os.path.relpath(called)
+    if shutil.which("agentenv") or not os.path.isfile(called):
+        return "agentenv"
+    path = os.path.relpath(called)
+    return f"{os.path.relpath(sys.executable)} -m agentenv" if os.path.basename(path) == "__main__.py" else path
 
 
 def show_warnings() -> None:

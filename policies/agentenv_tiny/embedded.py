@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -64,6 +65,7 @@ class EmbeddedServer:
             seed=seed,
             threads=threads,
         )
+        self._threads = threads
         self._server = PolicyServer(
             self._engine, vocabulary, model_name=self.model_name, end_token=END_TOKEN, render=render
         )
@@ -88,11 +90,15 @@ class EmbeddedServer:
 
         Raises WeightsError, and serves on with the old weights, when the new ones do not fit or are not finite.
         """
-        if isinstance(source, (str, Path)):
-            loaded = await asyncio.to_thread(self._engine.load_weights, source, version)
-        else:
-            loaded = self._engine.load_weights(source, version)
-        await asyncio.wrap_future(loaded)
+
+        def load() -> Future[None]:
+            import torch
+
+            if self._threads is not None:
+                torch.set_num_threads(self._threads)  # of this thread
+            return self._engine.load_weights(source, version)
+
+        await asyncio.wrap_future(await asyncio.to_thread(load))
 
     async def __aenter__(self) -> Self:
         self._engine.start()
