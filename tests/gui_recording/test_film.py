@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from agentenv_gui.actions import (
     Action,
@@ -22,9 +24,10 @@ from agentenv_gui.actions import (
     Scroll,
     TypeText,
 )
+from agentenv_gui.recording.__main__ import app
 from agentenv_gui.recording.captions import caption, places
 from agentenv_gui.recording.film import film
-from agentenv_gui.recording.log import Acted, Exchange, Looked, Recording
+from agentenv_gui.recording.log import Acted, Exchange, Looked, Recording, RecordingLog
 from agentenv_gui.seen import Box, Node, Screenshot, Seen, Size, Tree, Wants
 
 TREE = Tree((Node(1, "button", "Go", box=Box(10, 10, 20, 10)), Node(2, "text", "hidden")), None)
@@ -99,3 +102,15 @@ def test_what_a_page_has_written_stays_text() -> None:
     assert "<!--" not in page
     assert page.count('"images": ') == 1, "and a text that looks like a place of the template is no such place"
     assert data(page)["frames"][0]["title"] == HOSTILE
+
+
+def test_the_command_makes_a_film_and_a_mistake_is_one_line(tmp_path: Path) -> None:
+    RecordingLog(tmp_path / "it", Size(100, 50)).append(acted(Click()))
+    runner = CliRunner()
+    made = runner.invoke(app, [str(tmp_path / "it")])
+    assert (made.exit_code, made.output) == (0, f"{tmp_path / 'it' / 'film.html'}\n")
+    assert data((tmp_path / "it" / "film.html").read_text())["size"] == [100, 50]
+    wrong = runner.invoke(app, [str(tmp_path / "nothing")])
+    assert wrong.exit_code == 1
+    assert wrong.output.count("\n") == 1
+    assert "is no recording" in wrong.output
