@@ -71,9 +71,9 @@ async def test_whoever_takes_the_price_for_the_weight_fails_where_the_question_i
         assert episode.metrics["success"] == (" weight " not in episode.task.question)
 
 
-async def test_whoever_adds_instead_of_taking_off_fails_where_the_question_says_minus() -> None:
+async def test_whoever_adds_instead_of_taking_off_fails_where_the_question_subtracts() -> None:
     for episode in await play(careful("adds"), 60):
-        assert episode.metrics["success"] == (" minus " not in episode.task.question)
+        assert episode.metrics["success"] == (" - " not in episode.task.question)
 
 
 async def test_whoever_guesses_makes_two_calls_and_earns_nothing() -> None:

@@ -61,7 +61,7 @@ async def worked_out(answer: str | None = None, *before: Message, seed: int = 0)
 
 
 def test_a_question_names_an_article_and_one_operation() -> None:
-    assert TASK.question == "lamp price times 3"
+    assert TASK.question == "lamp price * 3"
     assert Question.of(TASK) == Question("lamp", Fact.PRICE, Operator.TIMES, 3)
 
 

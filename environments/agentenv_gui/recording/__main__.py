@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -16,8 +17,8 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def main(
-    folder: Path = typer.Argument(help="A recording, as an environment with record= leaves it."),
-    out: Path | None = typer.Option(None, help="Where the film goes; by default film.html in the recording."),
+    folder: Annotated[Path, typer.Argument(help="A recording, as an environment with record= leaves it.")],
+    out: Annotated[Path | None, typer.Option(help="Where the film goes; by default film.html in it.")] = None,
 ) -> None:
     """Make one HTML file of a recording, with every screen and what was done on it.
 

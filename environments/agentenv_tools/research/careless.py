@@ -28,7 +28,7 @@ class Carelessness:
 
     Attributes:
         prices: where the question is about the weight it takes the page with the price.
-        adds: where the question says minus it calculates plus.
+        adds: where the question subtracts it adds.
         searches_again: it makes the same search a second time.
         reads_both: it reads the other page that was listed, too, before its own.
         recalculates: it makes the same calculation a second time.

@@ -19,7 +19,7 @@ from agentenv_tools.research.catalogue import Catalogue, Page
 from agentenv_tools.research.questions import Question, evaluate
 
 INSTRUCTION = (
-    "You are asked for the price or the weight of an article and one operation on it, such as: lamp price times 3. "
+    "You are asked for the price or the weight of an article and one operation on it, such as: lamp price * 3. "
     "Search for the article, read its page, whose id begins with P for a price and with W for a weight, and calculate. "
     "Then answer with the number and the page it is from in brackets and nothing else, such as: 102 [P17]. Every call "
     "costs a little."
@@ -50,7 +50,7 @@ class Snapshot:
 
 
 class Research(ToolEnv):
-    """A question such as "lamp price times 3", which takes three calls: `search`, `read` and `calculator`.
+    """A question such as "lamp price * 3", which takes three calls: `search`, `read` and `calculator`.
 
     The episode's seed draws a catalogue around the question: other articles, page numbers, and what the pages
     say. An answer is right in one episode only, so there is nothing to learn by heart. A page can be read

@@ -27,11 +27,6 @@ class Operator(StrEnum):
     MINUS = "-"
     TIMES = "*"
 
-    @property
-    def word(self) -> str:
-        """Its name in a question."""
-        return self.name.lower()
-
     def apply(self, left: int, right: int) -> int:
         return _FUNCTIONS[self](left, right)
 
@@ -60,7 +55,7 @@ def evaluate(expression: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Such as "lamp price times 3": which number is wanted, and what to do with it.
+    """Such as "lamp price * 3": which number is wanted, and what to do with it.
 
     The number itself is not known before an episode draws its catalogue.
     """
@@ -78,9 +73,9 @@ class Question:
     def text(self) -> str:
         """
         >>> Question("lamp", Fact.PRICE, Operator.TIMES, 3).text
-        'lamp price times 3'
+        'lamp price * 3'
         """
-        return f"{self.item} {self.fact} {self.operation.word} {self.operand}"
+        return f"{self.item} {self.fact} {self.operation} {self.operand}"
 
     def answer(self, value: int) -> int:
         """What is asked for, where the page says this value."""
