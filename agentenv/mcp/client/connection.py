@@ -23,6 +23,7 @@ MOST_PAGES = 100
 """Pages of a list; a server that has more of them is not heard to the end."""
 
 T = TypeVar("T")
+Page = TypeVar("Page", bound=types.PaginatedResult)
 
 Question = types.ElicitRequestParams
 Answerer = Callable[[Question], Awaitable[types.ElicitResult]]
@@ -170,15 +171,7 @@ class Connection:
         Raises:
             ServerLost: it is gone, or does not answer.
         """
-        found: list[types.Tool] = []
-        cursor: str | None = None
-        for _ in range(MOST_PAGES):
-            page = await self._asked(functools.partial(Client.list_tools, cursor=cursor))
-            found += page.tools
-            cursor = page.next_cursor
-            if cursor is None:
-                break
-        return found
+        return [tool for page in await self._pages(Client.list_tools) for tool in page.tools]
 
     async def call(
         self, name: str, arguments: Mapping[str, Any], answerer: Answerer | None = None
@@ -197,15 +190,7 @@ class Connection:
 
     async def resources(self) -> list[types.Resource]:
         """What can be read. Raises as `tools`."""
-        found: list[types.Resource] = []
-        cursor: str | None = None
-        for _ in range(MOST_PAGES):
-            page = await self._asked(functools.partial(Client.list_resources, cursor=cursor))
-            found += page.resources
-            cursor = page.next_cursor
-            if cursor is None:
-                break
-        return found
+        return [resource for page in await self._pages(Client.list_resources) for resource in page.resources]
 
     async def read(self, uri: str) -> types.ReadResourceResult:
         """A resource. Raises as `call`."""
@@ -216,6 +201,16 @@ class Connection:
     async def prompt(self, name: str, arguments: Mapping[str, str] | None = None) -> types.GetPromptResult:
         """A prompt, filled in. Raises as `tools`."""
         return await self._asked(lambda client: client.get_prompt(name, dict(arguments or {})))
+
+    async def _pages(self, listed: Callable[..., Awaitable[Page]]) -> list[Page]:
+        """A list that comes in pages; no more of them than a server that means well would have."""
+        pages: list[Page] = []
+        while len(pages) < MOST_PAGES:
+            cursor = pages[-1].next_cursor if pages else None
+            if pages and cursor is None:
+                break
+            pages.append(await self._asked(functools.partial(listed, cursor=cursor)))
+        return pages
 
     async def _asked(self, request: Callable[[Client], Awaitable[T]]) -> T:
         """What the runtime itself asks: a server that cannot answer that is of no use."""
