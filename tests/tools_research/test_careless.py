@@ -16,7 +16,7 @@ from agentenv_tools.research import SPECS
 from agentenv_tools.research.careless import Carelessness, CarelessResearcher, make_policy
 
 SPEC = SPECS[0]
-NO_SLIPS = Carelessness(prices=0.0, adds=0.0, searches_again=0.0, reads_both=0.0, recalculates=0.0, guesses=0.0)
+NO_SLIPS = Carelessness(prices=0.0, searches_again=0.0, reads_both=0.0, recalculates=0.0, guesses=0.0)
 
 
 def careful(slip: str | None = None) -> CarelessResearcher:
@@ -71,11 +71,6 @@ async def test_whoever_takes_the_price_for_the_weight_fails_where_the_question_i
         assert episode.metrics["success"] == (" weight " not in episode.task.question)
 
 
-async def test_whoever_adds_instead_of_taking_off_fails_where_the_question_subtracts() -> None:
-    for episode in await play(careful("adds"), 60):
-        assert episode.metrics["success"] == (" - " not in episode.task.question)
-
-
 async def test_whoever_guesses_makes_two_calls_and_earns_nothing() -> None:
     for episode in await play(careful("guesses"), 20):
         assert episode.metrics["tool_calls"] == 2
@@ -92,7 +87,7 @@ def test_a_probability_outside_zero_to_one_is_refused() -> None:
 
 
 def test_an_unknown_slip_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="no option 'sleepy'; there are prices, adds"):
+    with pytest.raises(ConfigError, match="no option 'sleepy'; there are prices, searches_again"):
         make_policy(sleepy=0.5)
 
 

@@ -1,12 +1,11 @@
 """A demonstrator who speaks the protocol perfectly, works carelessly, and makes calls that nobody needs.
 
 Imitating it teaches a policy how to call the three tools and what an answer looks like. Which page is the right one,
-which operation the question asks for and which calls can be left out is then learnt from the reward.
+that a guess earns nothing and which calls can be left out is then learnt from the reward.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import random
 from collections.abc import Sequence
@@ -19,7 +18,6 @@ from agentenv.tools import ToolSpec
 from agentenv.wrappers import Wrapper
 from agentenv_tools.research.catalogue import Fact, Page
 from agentenv_tools.research.env import Research
-from agentenv_tools.research.questions import Operator
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,6 @@ class Carelessness:
 
     Attributes:
         prices: where the question is about the weight it takes the page with the price.
-        adds: where the question subtracts it adds.
         searches_again: it makes the same search a second time.
         reads_both: it reads the other page that was listed, too, before its own.
         recalculates: it makes the same calculation a second time.
@@ -36,11 +33,10 @@ class Carelessness:
     """
 
     prices: float = 0.6
-    adds: float = 0.6
     searches_again: float = 0.5
     reads_both: float = 0.5
     recalculates: float = 0.5
-    guesses: float = 0.03
+    guesses: float = 0.5
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -74,8 +70,6 @@ class CarelessResearcher(Policy):
         listed = env.catalogue.search(asked.item)
         priced = asked.fact is Fact.WEIGHT and rng.random() < careless.prices
         page = env.catalogue.page_of(asked.item, Fact.PRICE if priced else asked.fact)
-        added = asked.operation is Operator.MINUS and rng.random() < careless.adds
-        done = dataclasses.replace(asked, operation=Operator.PLUS) if added else asked
         again, both, twice, guesses = (
             rng.random() < likely
             for likely in (careless.searches_again, careless.reads_both, careless.recalculates, careless.guesses)
@@ -83,12 +77,12 @@ class CarelessResearcher(Policy):
         calls: list[tuple[str, dict[str, str]]] = [("search", {"query": asked.item})] * (1 + again)
         calls += [("read", {"page": other.id}) for other in listed if other != page and both]
         calls += [("read", {"page": page.id})]
-        calls += [("calculator", {"expression": done.expression(page.value)})] * ((1 + twice) * (not guesses))
+        calls += [("calculator", {"expression": asked.expression(page.value)})] * ((1 + twice) * (not guesses))
         turns = [
             assistant(None, ToolCall(f"call_{turn}", name, json.dumps(arguments)))
             for turn, (name, arguments) in enumerate(calls)
         ]
-        return [*turns, _answer(page.value if guesses else done.answer(page.value), page)]
+        return [*turns, _answer(page.value if guesses else asked.answer(page.value), page)]
 
 
 def _answer(number: int, page: Page) -> Message:
