@@ -83,7 +83,7 @@ class Wants:
 
     Attributes:
         screenshot: a picture. marks: with the ids of the tree's nodes drawn into it (set-of-marks).
-        tree: the accessibility tree. focus: which element has the keyboard. error: what went wrong with the last action.
+        tree: the accessibility tree. focus: which element has the keyboard. error: what went wrong last.
     """
 
     screenshot: bool = True

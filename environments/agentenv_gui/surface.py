@@ -40,7 +40,7 @@ class Surface(Protocol):
         """Looks at it. The ids of a tree are those that the next actions aim at.
 
         Args:
-            wants: what to look at. zoom: the part of the screen that the picture shows, at the best resolution there is.
+            wants: what to look at. zoom: the part of the screen that the picture shows, as sharp as it can be.
 
         Raises:
             SandboxError: the surface has failed.
