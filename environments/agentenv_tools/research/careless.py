@@ -32,11 +32,11 @@ class Carelessness:
         guesses: it leaves the calculation out and answers with what the page says.
     """
 
-    prices: float = 0.6
+    prices: float = 0.7
     searches_again: float = 0.5
     reads_both: float = 0.5
     recalculates: float = 0.5
-    guesses: float = 0.5
+    guesses: float = 0.1
 
     def __post_init__(self) -> None:
         for field in fields(self):
