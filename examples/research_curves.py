@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 PICTURE = Path("docs/images/multi_tool.png")
 PAID, FREE = "#0072B2", "#D55E00"
@@ -127,6 +128,7 @@ def _finish(panel: Axes, title: str, limits: tuple[float, float]) -> None:
     panel.set_ylim(*limits)
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.legend(frameon=False, loc="best")
 
 
