@@ -59,7 +59,7 @@ def err() -> Console:
 
 
 def program() -> str:
-    """How the user can call this program again: `agentenv`, or as it was called where that is not on the search path."""
+    """How this program can be called again: `agentenv`, or as it was called where that is not on the search path."""
     import os
     import shutil
 
