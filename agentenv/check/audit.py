@@ -212,7 +212,8 @@ class _Auditor:
         trace = await subject.play(case, actor, attack.name)
         if subject.hangs == hangs:
             self._given_up.discard(attack.name)
-        if trace.total is not None:
+        # Where the last call of a tool ends the episode, what should have been said in the end never was.
+        if trace.total is not None and attack.message in trace.actions:
             right = self._views[case.name].right
             self._tries.append(Try(case.name, attack, trace.total, right, trace.ended))
 

@@ -12,7 +12,7 @@ from agentenv.env import Action, Env, Info, Observation, StepResult, SyncEnv
 from agentenv.messages import Message, ToolCall, assistant, user
 from agentenv.rewards import reward
 from agentenv.tasks import ListTasks, ProceduralTasks, Task, TaskSet
-from agentenv.tools import tool
+from agentenv.tools import ToolSpec, tool
 from tests.check.zoo import Sums, a_sum
 
 
@@ -174,6 +174,26 @@ class Blocking(SyncEnv):
         return assistant(self.task.answer)
 
 
+class EndsWithACall(Env):
+    """The answer is a tool's argument, and giving it ends the episode: nothing is said after that."""
+
+    async def reset(self, *, task: Task | None = None, seed: int | None = None) -> tuple[Observation, Info]:
+        self.begin(task, seed)
+        spec = ToolSpec("submit", "Gives the answer.", {"type": "object", "properties": {"sum": {"type": "integer"}}})
+        return Observation((user(self.task.question),), (spec,)), {}
+
+    async def step(self, action: Action) -> StepResult:
+        calls = action.message.tool_calls
+        right = any(call.arguments == json.dumps({"sum": int(self.task.answer)}) for call in calls)
+        return StepResult(Observation(), float(right), True, False, {})
+
+    def tasks(self, split: str = "train") -> TaskSet:
+        return ProceduralTasks(a_sum, split=split)
+
+    def oracle(self) -> Message:
+        return assistant(None, ToolCall("1", "submit", json.dumps({"sum": int(self.task.answer)})))
+
+
 HEALTHY: list[type[Env] | type[SyncEnv]] = [
     Sums,
     LastNumber,
@@ -186,4 +206,5 @@ HEALTHY: list[type[Env] | type[SyncEnv]] = [
     HigherLower,
     Walk,
     Blocking,
+    EndsWithACall,
 ]
