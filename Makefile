@@ -6,6 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 VLLM   := .vllm
 DOCKER := .docker
+CHROMIUM := .chromium
 CONFORMANCE := .mcp-conformance
 # One wheel for all CPU set-ups: a looser requirement would draw in gigabytes of CUDA packages.
 TORCH  ?= torch==2.13.0
@@ -19,9 +20,9 @@ demo: $(VENV)/.demo  ## a language model learns to use a calculator by reinforce
 	$(BIN)/agentenv train examples/calculator.toml $(ARGS)
 
 setup:           ## everything the tests need, made side by side
-	@$(MAKE) --no-print-directory --jobs=5 $(VENV)/.dev $(VLLM)/.ready $(DOCKER)/.ready $(CONFORMANCE)/.ready
+	@$(MAKE) --no-print-directory --jobs=5 $(VENV)/.dev $(VLLM)/.ready $(DOCKER)/.ready $(CHROMIUM)/.ready $(CONFORMANCE)/.ready
 
-test: setup      ## the whole test suite, with a real vLLM server, a real Docker engine and MCP's conformance suite where they can be had
+test: setup      ## the whole test suite, with a real vLLM server, a real Docker engine, a real browser and MCP's conformance suite where they can be had
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 test-fast: $(VENV)/.dev  ## the tests that take less than ten seconds each
@@ -45,7 +46,7 @@ lock: $(VENV)/.dev   ## write the installed versions to constraints.txt (after r
 	mv constraints.new constraints.txt
 
 clean:           ## forget the virtual environments and caches
-	rm -rf $(VENV) $(VLLM) $(DOCKER) $(CONFORMANCE) .bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) $(DOCKER) $(CHROMIUM) $(CONFORMANCE) .bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(VENV)/.python: scripts/make-venv
 	scripts/make-venv $(PYTHON) $(VENV)
@@ -57,7 +58,7 @@ $(VENV)/.demo: $(VENV)/.python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt "$(TORCH)" --editable ".[dev]"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps bfcl-eval  # its requirements are a model zoo's
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps bfcl-eval miniwob  # read, without what they require
 	@touch $@ $(VENV)/.demo
 
 # Without it the tests that need it skip, each with a line that says so; with CI=true they fail.
@@ -66,6 +67,9 @@ $(VLLM)/.ready: scripts/make-vllm scripts/make-venv policies/agentenv_vllm/cpu-r
 
 $(DOCKER)/.ready: scripts/make-docker
 	-scripts/make-docker $@
+
+$(CHROMIUM)/.ready: scripts/make-chromium
+	-scripts/make-chromium $@
 
 $(CONFORMANCE)/.ready: scripts/make-mcp-conformance scripts/make-venv
 	-scripts/make-mcp-conformance $(CONFORMANCE) $(PYTHON)

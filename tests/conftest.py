@@ -16,7 +16,11 @@ hypothesis.settings.register_profile("agentenv", deadline=None, derandomize=os.e
 hypothesis.settings.load_profile("agentenv")
 
 pytest.register_assert_rewrite("tests.support.sandbox_contract")
-pytest_plugins = ["tests.support.real_vllm", "tests.support.docker_engine"]
+pytest_plugins = [
+    "tests.support.real_vllm",
+    "tests.support.docker_engine",
+    "tests.support.chromium",
+]
 
 SHARED = Path(__file__).parents[2] / "shared"
 """Benchmark data kept beside the repository; never copied into it."""
