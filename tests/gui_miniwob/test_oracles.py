@@ -18,6 +18,7 @@ SIZE = Size(160, 210)
 TREE = Tree((Node(1, "list", box=Box(0, 50, 100, 60)), Node(2, "text", "a", box=Box(10, 60, 20, 10))))
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.timeout(300)
 async def test_every_oracle_earns_what_can_be_earned_and_waiting_earns_nothing(browsers: Resources) -> None:

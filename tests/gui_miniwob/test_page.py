@@ -58,6 +58,7 @@ def test_the_table_is_written_between_its_markers(tmp_path: Path) -> None:
         write_between_markers(page, "")
 
 
+@pytest.mark.slow
 async def test_the_audit_finds_nothing_to_complain_of() -> None:
     require_chromium()
     kwargs = {"tasks": "enter-text", "reward": "raw"}
